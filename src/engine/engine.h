@@ -1,0 +1,62 @@
+// The engine's core: the life of boxes. The API (api_*.cc) decodes, asks this, encodes.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/secret.h"
+#include "engine/hand_link.h"
+#include "net/loop.h"
+#include "wire/sandbox.h"
+
+namespace glovebox::engine {
+
+struct Options {
+  std::string state_dir;      // ours alone, 0700
+  std::string hand_program;   // build/bin/glovebox-hand
+  std::string default_image = "host";
+  int blanks = 8;             // boxes' namespaces made ahead
+  int max_sandboxes = 2000;
+  std::int64_t default_timeout_secs = 600;
+  std::int64_t max_timeout_secs = 86400;
+  std::int64_t default_pids = 512;
+  std::int64_t reserve_mb = 1024;  // of the state directory's file system: below it creates are refused
+};
+
+struct ListQuery {
+  std::size_t limit = 100;
+  std::string cursor;
+  bool backward = false;
+  std::string status;  // empty: all, terminated ones too
+};
+struct ListPage {
+  std::vector<wire::SandboxRecord> records;  // newest first
+  std::string next, previous;
+};
+
+class Engine {
+ public:
+  // Opens the state, starts or finds the launcher, finds the boxes of an earlier engine again and cleans up what a crash left.
+  static Task<std::unique_ptr<Engine>> open(net::Loop& loop, Options options);
+  ~Engine();
+
+  Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
+  Result<wire::SandboxRecord> get(std::string id_or_name) const;
+  Result<ListPage> list(ListQuery query) const;
+  Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
+  Task<void> remove(std::string id_or_name);  // idempotent for a terminated one
+  // The hand of a running box, connected. Code::conflict with tag SANDBOX_NOT_RUNNING where there is none.
+  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+
+  const std::string& instance() const;
+  const Secret& token_key() const;  // of capability tokens, kept in the state directory
+  Task<void> close();               // boxes live on
+
+ private:
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace glovebox::engine

@@ -1,0 +1,76 @@
+// The engine's end of the hand protocol: one connection to the hand of one box. Everything that comes in is hostile: a frame
+// that is not of the protocol, out of order, for an id nobody asked, or beyond a limit drops this connection and nothing else.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "net/loop.h"
+#include "net/stream.h"
+#include "wire/hand.h"
+
+namespace glovebox::engine {
+
+struct OutputEvent {
+  std::uint64_t offset = 0;
+  std::uint8_t stream = wire::kStdout;
+  std::int64_t unix_ms = 0;
+  std::string bytes;
+};
+struct GapEvent {
+  std::uint64_t from = 0, to = 0;
+};
+struct ExitedEvent {
+  wire::ProcessInfo info;
+};
+using ProcessEvent = std::variant<OutputEvent, GapEvent, ExitedEvent>;
+
+class HandLink;
+
+// A reader of one process's output, until ExitedEvent. Dropping it detaches. What is read is acknowledged at the next call.
+class Attachment {
+ public:
+  ~Attachment();
+  const wire::ProcessInfo& info() const;
+  Task<ProcessEvent> next(Millis limit);
+
+ private:
+  friend class HandLink;
+  struct Impl;
+  explicit Attachment(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+class HandLink : public std::enable_shared_from_this<HandLink> {
+ public:
+  // `path` is the hand's listening socket on the host's side. Says hello and waits for the welcome.
+  static Task<std::shared_ptr<HandLink>> connect(net::Loop& loop, std::string path, Millis limit);
+  ~HandLink();
+
+  bool alive() const;  // false once the connection broke: connect again
+  const wire::Welcome& welcome() const;
+
+  Task<wire::ProcessInfo> start(wire::StartSpec spec);  // Attach::none
+  Task<std::unique_ptr<Attachment>> start_attached(wire::StartSpec spec);
+  Task<std::unique_ptr<Attachment>> attach(std::uint64_t handle, bool hold, std::uint64_t from);
+  Task<void> write_stdin(std::uint64_t handle, std::string bytes);  // returns when the hand's window has room again
+  Task<void> close_stdin(std::uint64_t handle);
+  Task<void> signal(std::uint64_t handle, int number, bool whole_cgroup);
+  Task<void> resize(std::uint64_t handle, std::uint32_t rows, std::uint32_t cols);
+  Task<std::vector<wire::ProcessInfo>> list();
+  Task<wire::ProcessInfo> get(std::uint64_t handle_or_pid);
+  Task<void> forget(std::uint64_t handle);
+  Task<void> ping(Millis limit);
+  Task<void> shutdown(Millis grace);
+  std::size_t open_operations() const;
+
+ private:
+  struct Impl;
+  explicit HandLink(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace glovebox::engine

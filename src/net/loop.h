@@ -1,0 +1,80 @@
+// The event loop of a daemon: one thread owns all state, so product code has no locks.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "net/task_fwd.h"
+
+namespace glovebox::net {
+
+class Loop {
+ public:
+  Loop();
+  ~Loop();
+  void run();   // until stop(), or until nothing is left to wait for
+  void stop();  // from the loop's thread or a signal task
+  void post(std::function<void()> work);  // from any thread
+  struct Impl;
+  Impl& impl() { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+// Owns background coroutines: dropping the group cancels them; finish() cancels and waits until all have ended.
+// An error that leaves a task is logged under the task's name; a task's end is otherwise silent.
+class TaskGroup {
+ public:
+  explicit TaskGroup(Loop& loop);
+  ~TaskGroup();
+  void spawn(std::string name, Task<void> task);
+  std::size_t size() const;
+  void cancel();
+  Task<void> finish(Millis limit);
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Runs `task` on `loop` until it ends: for main() and tests.
+Result<void> run(Loop& loop, Task<void> task);
+
+Task<void> sleep(Millis time);
+// Waits until `fd` is readable; Code::timeout after `limit`. The descriptor stays the caller's and stays as it is.
+Task<void> readable(int fd, Millis limit);
+// Waits for one of `signals` (blocked for the process) and gives its number.
+Task<int> next_signal(std::initializer_list<int> signals);
+
+// A one-shot or repeated "something changed": waiters wake at notify(). Lives on the loop's thread.
+class Event {
+ public:
+  Event();
+  ~Event();
+  Event(Event&&) noexcept;
+  Event& operator=(Event&&) noexcept;
+  void notify();                  // wakes everybody who waits now
+  Task<void> wait(Millis limit);  // Code::timeout after `limit`
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// The small pool for calls that block (SQLite, fsync, deleting trees). `work` runs on a pool thread, the result comes
+// back on the loop's thread. When the awaiting task is cancelled `work` still runs to its end.
+class Pool {
+ public:
+  explicit Pool(int threads);
+  ~Pool();  // waits for what runs
+  Task<void> run(std::function<Result<void>()> work);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace glovebox::net

@@ -1,0 +1,68 @@
+// Byte streams: TCP, Unix sockets, TLS, all behind one interface. Every wait has a limit.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "net/loop.h"
+
+namespace glovebox::net {
+
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // At least one byte, or 0 at the end of the stream. Code::timeout after `limit`, Code::unavailable when it broke.
+  virtual Task<std::size_t> read_some(std::span<char> into, Millis limit) = 0;
+  virtual Task<void> write_all(std::string_view bytes, Millis limit) = 0;
+  virtual void shutdown_write() = 0;
+  virtual void close() = 0;  // whoever waits gets Code::cancelled
+  virtual std::string peer() const = 0;  // "127.0.0.1:4711", "unix"
+};
+
+struct Address {  // "127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock"; port 0 takes a free one
+  static Result<Address> parse(std::string_view text);
+  bool is_loopback() const;
+  std::string text() const;
+  std::string host;
+  int port = 0;
+  std::string unix_path;
+};
+
+class Listener {
+ public:
+  static Result<Listener> open(Loop& loop, const Address& address);
+  static Result<Listener> adopt(Loop& loop, Fd fd);  // an inherited, listening socket
+  Listener(Listener&&) noexcept;
+  Listener& operator=(Listener&&) noexcept;
+  ~Listener();
+  Task<std::unique_ptr<Stream>> accept();  // survives EMFILE by waiting
+  const Address& address() const;          // with the port it really has
+  void close();
+
+ private:
+  struct Impl;
+  explicit Listener(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+Task<std::unique_ptr<Stream>> connect(Address address, Millis limit);
+Result<std::unique_ptr<Stream>> adopt(Loop& loop, Fd connected);
+
+struct TlsServer {  // shared by all connections of a listener
+  static Result<std::shared_ptr<TlsServer>> load(const std::string& cert_file, const std::string& key_file);
+  struct Impl;
+  std::unique_ptr<Impl> impl;
+  ~TlsServer();
+};
+Task<std::unique_ptr<Stream>> tls_accept(std::unique_ptr<Stream> plain, std::shared_ptr<TlsServer> tls, Millis limit);
+struct TlsClient {
+  std::string ca_file;  // empty: the system's trust store
+};
+Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::string host, TlsClient tls, Millis limit);
+
+}  // namespace glovebox::net

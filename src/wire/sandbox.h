@@ -1,0 +1,110 @@
+// The Tensorlake sandbox API's lifecycle and data-plane JSON, as plain structs. Decoders say which member is wrong and why;
+// members they do not know are counted (wire::unknown_members) and otherwise ignored.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "wire/hand.h"
+
+namespace glovebox::wire {
+
+// Tensorlake's states; `timeout` only ever stands in a 504 answer.
+enum class State { pending, running, snapshotting, suspending, suspended, terminated };
+std::string_view name(State state);
+std::optional<State> state_of(std::string_view text);
+
+struct Resources {
+  double cpus = 1.0;
+  std::int64_t memory_mb = 1024;
+  std::int64_t disk_mb = 10240;
+};
+
+struct Network {
+  bool allow_internet_access = true;
+  std::vector<std::string> allow_out, deny_out;
+};
+
+struct CreateSandbox {
+  std::string image;  // empty: the default image
+  Resources resources;
+  std::optional<std::int64_t> timeout_secs;
+  std::vector<std::string> entrypoint;
+  std::optional<Network> network;
+  std::string snapshot_id;
+  std::string name;
+  std::vector<int> exposed_ports;
+  bool allow_unauthenticated_access = false;
+  bool has_file_systems = false, has_gpus = false, has_secrets = false;  // refused by name until they come
+  std::string template_id;
+  std::string isolation;  // ours: "namespace" or "auto"; empty: the engine's default
+};
+Result<CreateSandbox> decode_create(std::string_view json);
+
+struct UpdateSandbox {
+  std::optional<std::string> name;
+  std::optional<bool> allow_unauthenticated_access;
+  std::optional<std::vector<int>> exposed_ports;
+  bool clear_network = false;      // "network": null
+  std::optional<Network> network;  // replace
+  bool empty() const;
+};
+Result<UpdateSandbox> decode_update(std::string_view json);
+
+struct SandboxRecord {
+  std::string id;
+  std::string name;  // empty: unnamed
+  std::string space = "default";  // the API's "namespace"
+  State status = State::pending;
+  std::string tier;  // ours: "active" while running
+  std::string isolation = "namespace";
+  std::string image;  // exactly as asked for
+  Resources resources;
+  std::int64_t timeout_secs = 600;
+  std::vector<std::string> entrypoint;
+  std::optional<Network> network;
+  std::vector<int> exposed_ports;
+  bool allow_unauthenticated_access = false;
+  std::int64_t created_at = 0, terminated_at = 0;  // unix ms; 0: not yet
+  std::string outcome, termination_reason, error_details;
+  std::uint64_t generation = 1;
+  std::string sandbox_url;  // made from the request's scheme and Host
+};
+// `id` and never `sandbox_id` beside it: both in one record break the official parser.
+std::string encode_record(const SandboxRecord& record);   // get, list members, update
+std::string encode_created(const SandboxRecord& record);  // create: `sandbox_id`
+std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next, const std::string& previous);
+Result<SandboxRecord> decode_record(std::string_view json);  // either id member: for the CLI
+Result<std::vector<SandboxRecord>> decode_list(std::string_view json, std::string* next);
+
+struct StartProcess {  // POST /processes and /processes/run
+  StartSpec spec;
+  double timeout = 0;  // run only, seconds; 0: none
+  std::string managed_name;       // `name`, `restart`, `health_check` make it managed: refused by name until it comes
+  bool managed = false;
+};
+Result<StartProcess> decode_process_start(std::string_view json);
+std::string encode_process(const ProcessInfo& info);                    // the API's process record
+std::string encode_processes(const std::vector<ProcessInfo>& infos);    // {"processes":[…]}
+
+struct StartPty {
+  StartSpec spec;
+};
+Result<StartPty> decode_pty(std::string_view json);
+Result<std::pair<std::uint32_t, std::uint32_t>> decode_resize(std::string_view json);  // clamped to 1..500 × 1..1000
+Result<int> decode_signal(std::string_view json);                                      // {"signal": 1..64}
+
+struct ToolCall {  // ours: POST /api/v1/tools/{tool}
+  std::string content;
+  bool is_error = false;
+};
+Result<ToolCall> decode_tool_result(std::string_view json);
+
+std::string encode_error_body(std::string_view what, std::string_view code, std::string_view request_id);
+
+}  // namespace glovebox::wire
