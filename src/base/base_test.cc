@@ -42,7 +42,8 @@ TEST(Str, Base64UrlHasOneTextForOneValue) {
 
 TEST(Str, NumbersAreTheWholeText) {
   EXPECT_EQ(parse_int<int>("17"), 17);
-  for (auto text : {"", "17 ", " 17", "+17", "1e3", "99999999999"}) EXPECT_FALSE(parse_int<int>(text)) << text;
+  for (auto text : {"", "17 ", " 17", "+17", "1e3", "99999999999"})
+    EXPECT_FALSE(parse_int<int>(text)) << text;
 }
 
 TEST(Secret, ComparesWholeValues) {
@@ -54,17 +55,20 @@ TEST(Secret, ComparesWholeValues) {
 }
 
 TEST(Metrics, SeriesOfOneNameShareOneHeader) {
-  metrics::Counter a("test_total", "Things.", "kind=\"a\""), b("test_total", "Things.", "kind=\"b\"");
+  metrics::Counter a("test_total", "Things.", "kind=\"a\""),
+      b("test_total", "Things.", "kind=\"b\"");
   a.add(3);
   std::string text = metrics::render();
-  EXPECT_NE(text.find("# TYPE test_total counter\ntest_total{kind=\"a\"} 3\ntest_total{kind=\"b\"} 0\n"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("# TYPE test_total counter\ntest_total{kind=\"a\"} 3\ntest_total{kind=\"b\"} 0\n"),
+      std::string::npos)
       << text;
 }
 
 TEST(Random, IdsAreOfTheirAlphabet) {
   EXPECT_EQ(random_id(21).size(), 21u);
-  EXPECT_EQ(random_id(99).find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz"), std::string::npos);
+  EXPECT_EQ(random_id(99).find_first_not_of("0123456789abcdefghijklmnopqrstuvwxyz"),
+            std::string::npos);
   EXPECT_NE(random_id(21), random_id(21));
 }
 

@@ -13,7 +13,7 @@ using namespace std::chrono_literals;
 class Clock {
  public:
   virtual ~Clock() = default;
-  virtual std::int64_t unix_ms() const = 0;                          // wall clock, for records
+  virtual std::int64_t unix_ms() const = 0;                             // wall clock, for records
   virtual std::chrono::steady_clock::time_point monotonic() const = 0;  // for deadlines
 };
 Clock& system_clock();

@@ -1,9 +1,10 @@
 // One error type for the whole program, and the few words around it.
 //
 //   Result<Fd> open_log(const std::string& path) {
-//     TRY(dir, open_dir(parent(path)), "log folder");     // declares `dir` or returns the error with context in front
-//     TRY_DO(lock(dir), "lock ", path);                   // for results without a value
-//     return Fd(...);                                     // or: return Error{Code::conflict, "…"};
+//     TRY(dir, open_dir(parent(path)), "log folder");     // declares `dir` or returns the error
+//     with context in front TRY_DO(lock(dir), "lock ", path);                   // for results
+//     without a value return Fd(...);                                     // or: return
+//     Error{Code::conflict, "…"};
 //   }
 // In coroutines the same are CO_TRY and CO_TRY_DO.
 #pragma once
@@ -66,7 +67,7 @@ inline const Result<void> ok{};
 
 // The error of a failed system call; `errno_value` decides the code.
 Error sys_error(std::string what, int errno_value);
-Error sys_error(std::string what);  // with the present errno
+Error sys_error(std::string what);        // with the present errno
 std::string errno_name(int errno_value);  // "ENOENT"
 
 }  // namespace glovebox
@@ -74,16 +75,14 @@ std::string errno_name(int errno_value);  // "ENOENT"
 #define GB_CAT2(a, b) a##b
 #define GB_CAT(a, b) GB_CAT2(a, b)
 
-#define GB_TRY(ret, name, expr, ...)                                            \
-  auto name##_result = (expr);                                                  \
-  if (!name##_result)                                                           \
-    ret std::move(name##_result.error()).with(::glovebox::str(__VA_ARGS__));    \
+#define GB_TRY(ret, name, expr, ...)                                                           \
+  auto name##_result = (expr);                                                                 \
+  if (!name##_result) ret std::move(name##_result.error()).with(::glovebox::str(__VA_ARGS__)); \
   auto name = std::move(*name##_result)
-#define GB_TRY_DO(ret, expr, ...)                                               \
-  do {                                                                          \
-    auto try_result = (expr);                                                   \
-    if (!try_result)                                                            \
-      ret std::move(try_result.error()).with(::glovebox::str(__VA_ARGS__));     \
+#define GB_TRY_DO(ret, expr, ...)                                                          \
+  do {                                                                                     \
+    auto try_result = (expr);                                                              \
+    if (!try_result) ret std::move(try_result.error()).with(::glovebox::str(__VA_ARGS__)); \
   } while (false)
 
 #define TRY(name, expr, ...) GB_TRY(return, name, expr, __VA_ARGS__)

@@ -1,8 +1,9 @@
 #include "base/fault.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
-#include <unistd.h>
 
 namespace glovebox {
 

@@ -1,7 +1,7 @@
 // Points where a test may make the program fail, or die as by kill -9, at each durable step.
 //   FAULT("create.after_row");             // in a function returning Result or Error
-// GLOVEBOX_FAULT=create.after_row:kill      dies there; :fail returns an error; :fail@3 at the third passing only.
-// Without the variable a point costs one load and a branch.
+// GLOVEBOX_FAULT=create.after_row:kill      dies there; :fail returns an error; :fail@3 at the
+// third passing only. Without the variable a point costs one load and a branch.
 #pragma once
 
 #include <string_view>

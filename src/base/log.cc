@@ -1,9 +1,9 @@
 #include "base/log.h"
 
+#include <unistd.h>
+
 #include <cstdlib>
 #include <ctime>
-
-#include <unistd.h>
 
 #include "base/clock.h"
 
@@ -56,13 +56,13 @@ void write(Level level, std::string_view event, Fields fields) {
   char stamp[40];
   auto n = std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
   std::string millis = str(1000 + now % 1000).substr(1);
-  std::string line = str("{\"time\":\"", std::string_view(stamp, n), ".", millis, "Z\",\"level\":\"",
-                         level, "\",\"event\":\"", json_escape(event), '"');
+  std::string line = str("{\"time\":\"", std::string_view(stamp, n), ".", millis,
+                         "Z\",\"level\":\"", level, "\",\"event\":\"", json_escape(event), '"');
   if (!part().empty()) line += str(",\"part\":\"", json_escape(part()), '"');
-  for (const Field& field : fields)
-    line += str(",\"", json_escape(field.key), "\":", field.json);
+  for (const Field& field : fields) line += str(",\"", json_escape(field.key), "\":", field.json);
   line += "}\n";
-  // One write: lines of several processes on one stderr do not mix. A full or closed stderr loses the line.
+  // One write: lines of several processes on one stderr do not mix. A full or closed stderr loses
+  // the line.
   [[maybe_unused]] auto written = ::write(2, line.data(), line.size());
 }
 

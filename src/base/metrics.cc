@@ -20,7 +20,8 @@ std::vector<Metric*>& all() {
 }
 }  // namespace
 
-Metric::Metric(std::string_view name, std::string_view help, std::string_view type, std::string labels)
+Metric::Metric(std::string_view name, std::string_view help, std::string_view type,
+               std::string labels)
     : name_(name), help_(help), type_(type), labels_(std::move(labels)) {
   std::scoped_lock guard(lock());
   all().push_back(this);

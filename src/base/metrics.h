@@ -1,7 +1,8 @@
 // Counters, gauges and histograms, declared where they are counted, printed as Prometheus text.
 //   static metrics::Counter created("engine_sandboxes_created_total", "Sandboxes created.");
 //   created.add();
-// Single-threaded parts count from their loop; the values are atomics because blocking-pool threads count too.
+// Single-threaded parts count from their loop; the values are atomics because blocking-pool threads
+// count too.
 #pragma once
 
 #include <atomic>
@@ -19,7 +20,8 @@ class Metric {
   virtual void print(std::string& out) const = 0;
 
  protected:
-  // `labels` is the inside of the braces, such as `verb="create"`; metrics of one name are printed together.
+  // `labels` is the inside of the braces, such as `verb="create"`; metrics of one name are printed
+  // together.
   Metric(std::string_view name, std::string_view help, std::string_view type, std::string labels);
   std::string series(std::string_view suffix = "", std::string_view more_labels = "") const;
   std::string name_, help_, type_, labels_;
@@ -57,8 +59,9 @@ class Histogram : public Metric {
   void print(std::string& out) const override;
 
  private:
-  static constexpr double kBounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-                                       0.1,    0.25,    0.5,    1,     2.5,    5,     10,   60};
+  static constexpr double kBounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                       0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                       1,      2.5,     5,      10,    60};
   std::atomic<std::uint64_t> counts_[std::size(kBounds) + 1]{};
   std::atomic<std::uint64_t> sum_us_{0};
 };

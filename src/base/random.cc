@@ -1,7 +1,8 @@
 #include "base/random.h"
 
-#include <cassert>
 #include <sys/random.h>
+
+#include <cassert>
 
 namespace glovebox {
 

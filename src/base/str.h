@@ -1,4 +1,5 @@
-// Small string helpers. `str(a, b, …)` glues anything printable; enums print through their `name(value)`.
+// Small string helpers. `str(a, b, …)` glues anything printable; enums print through their
+// `name(value)`.
 #pragma once
 
 #include <charconv>
