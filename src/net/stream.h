@@ -16,12 +16,19 @@ namespace glovebox::net {
 class Stream {
  public:
   virtual ~Stream() = default;
-  // At least one byte, or 0 at the end of the stream. Code::timeout after `limit`, Code::unavailable when it broke.
+  // At least one byte, or 0 at the end of the stream. Code::timeout after `limit`,
+  // Code::unavailable when it broke.
   virtual Task<std::size_t> read_some(std::span<char> into, Millis limit) = 0;
   virtual Task<void> write_all(std::string_view bytes, Millis limit) = 0;
   virtual void shutdown_write() = 0;
-  virtual void close() = 0;  // whoever waits gets Code::cancelled
+  virtual void close() = 0;              // whoever waits gets Code::cancelled
   virtual std::string peer() const = 0;  // "127.0.0.1:4711", "unix"
+  // A last word without waiting, for connections about to be closed: what fits into the socket's
+  // buffer is sent.
+  virtual std::size_t write_now(std::string_view) { return 0; }
+  // False when the other side has closed, or has sent something nobody asked for: not to be used
+  // again.
+  virtual bool idle() const { return true; }
 };
 
 struct Address {  // "127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock"; port 0 takes a free one
@@ -35,6 +42,8 @@ struct Address {  // "127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock"; port 0 
 
 class Listener {
  public:
+  // A listening socket alone, for whoever hands it on to another process.
+  static Result<Fd> bind(const Address& address);
   static Result<Listener> open(Loop& loop, const Address& address);
   static Result<Listener> adopt(Loop& loop, Fd fd);  // an inherited, listening socket
   Listener(Listener&&) noexcept;
@@ -54,15 +63,18 @@ Task<std::unique_ptr<Stream>> connect(Address address, Millis limit);
 Result<std::unique_ptr<Stream>> adopt(Loop& loop, Fd connected);
 
 struct TlsServer {  // shared by all connections of a listener
-  static Result<std::shared_ptr<TlsServer>> load(const std::string& cert_file, const std::string& key_file);
+  static Result<std::shared_ptr<TlsServer>> load(const std::string& cert_file,
+                                                 const std::string& key_file);
   struct Impl;
   std::unique_ptr<Impl> impl;
   ~TlsServer();
 };
-Task<std::unique_ptr<Stream>> tls_accept(std::unique_ptr<Stream> plain, std::shared_ptr<TlsServer> tls, Millis limit);
+Task<std::unique_ptr<Stream>> tls_accept(std::unique_ptr<Stream> plain,
+                                         std::shared_ptr<TlsServer> tls, Millis limit);
 struct TlsClient {
   std::string ca_file;  // empty: the system's trust store
 };
-Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::string host, TlsClient tls, Millis limit);
+Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::string host,
+                                          TlsClient tls, Millis limit);
 
 }  // namespace glovebox::net

@@ -1,0 +1,25 @@
+// What listener.cc and connect.cc share about sockets.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "net/descriptor.h"
+#include "net/stream.h"
+
+namespace glovebox::net {
+
+struct SockAddr {
+  sockaddr_storage storage{};
+  socklen_t size = sizeof storage;
+  sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+SockAddr unix_address(const std::string& path);
+Address to_address(const SockAddr& address);
+
+// A connected socket as a stream.
+Result<std::unique_ptr<Stream>> make_stream(std::shared_ptr<Descriptor> connected);
+Result<std::unique_ptr<Stream>> make_stream(boost::asio::any_io_executor executor, Fd connected);
+
+}  // namespace glovebox::net

@@ -1,0 +1,312 @@
+#include "net/stream.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "net/task.h"
+#include "net/test_cert.h"
+
+namespace glovebox::net {
+namespace {
+
+TEST(Address, ParsesWhatItPrints) {
+  for (std::string text : {"127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock", "localhost:0"}) {
+    auto address = Address::parse(text);
+    ASSERT_TRUE(address) << text;
+    EXPECT_EQ(address->text(), text);
+  }
+}
+
+TEST(Address, RefusesWhatIsNotOne) {
+  for (std::string text : {"", "8410", ":8410", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536",
+                           "127.0.0.1:-1", "127.0.0.1:80x", "::1:80", "unix:"})
+    EXPECT_FALSE(Address::parse(text)) << text;
+  EXPECT_FALSE(Address::parse("unix:/" + std::string(107, 'x')));
+}
+
+TEST(Address, KnowsWhatIsLoopback) {
+  for (std::string text :
+       {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1", "[::ffff:127.0.0.1]:1", "localhost:1", "unix:/x"})
+    EXPECT_TRUE(Address::parse(text)->is_loopback()) << text;
+  for (std::string text :
+       {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "128.0.0.1:1", "localhost.example.org:1"})
+    EXPECT_FALSE(Address::parse(text)->is_loopback()) << text;
+}
+
+struct Pair {
+  std::unique_ptr<Stream> client, server;
+};
+
+Task<Pair> connected(Loop& loop, Address address) {
+  CO_TRY(listener, Listener::open(loop, address));
+  CO_TRY(client, co_await connect(listener.address(), 5s));
+  CO_TRY(server, co_await listener.accept());
+  co_return Pair{std::move(client), std::move(server)};
+}
+
+Task<std::string> read_text(Stream& stream, std::size_t size) {
+  std::string text;
+  while (text.size() < size) {
+    char buffer[4096];
+    CO_TRY(got, co_await stream.read_some(buffer, 5s));
+    if (got == 0) break;
+    text.append(buffer, got);
+  }
+  co_return text;
+}
+
+Task<void> echo_both_ways(Loop& loop, Address address) {
+  CO_TRY(pair, co_await connected(loop, address));
+  CO_TRY_DO(co_await pair.client->write_all("hello", 5s));
+  CO_TRY(there, co_await read_text(*pair.server, 5));
+  EXPECT_EQ(there, "hello");
+  CO_TRY_DO(co_await pair.server->write_all("world", 5s));
+  pair.server->shutdown_write();
+  CO_TRY(back, co_await read_text(*pair.client, 100));
+  EXPECT_EQ(back, "world");
+  EXPECT_EQ(pair.server->peer().starts_with("127.0.0.1:"), address.unix_path.empty());
+  co_return ok;
+}
+
+std::string temp_dir() {
+  char path[] = "/tmp/glovebox-net-XXXXXX";
+  return ::mkdtemp(path);
+}
+
+TEST(Stream, CarriesBytesBothWaysOverTcp) {
+  Loop loop;
+  auto ran = run(loop, echo_both_ways(loop, *Address::parse("127.0.0.1:0")));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+TEST(Stream, CarriesBytesBothWaysOverUnixSockets) {
+  Loop loop;
+  std::string directory = temp_dir();
+  auto ran = run(loop, echo_both_ways(loop, *Address::parse("unix:" + directory + "/s")));
+  EXPECT_TRUE(ran) << ran.error().what;
+  EXPECT_EQ(::rmdir(directory.c_str()), 0) << "the socket file stayed";
+}
+
+TEST(Listener, TakesTheFileOfADeadListenerButNotOfALivingOne) {
+  Loop loop;
+  std::string directory = temp_dir();
+  Address address{.unix_path = directory + "/s"};
+  {
+    // As after a crash: bound, and nobody listens any more.
+    Fd dead(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un un{AF_UNIX, {}};
+    address.unix_path.copy(un.sun_path, sizeof un.sun_path - 1);
+    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<sockaddr*>(&un), sizeof un), 0);
+  }
+  auto first = Listener::open(loop, address);
+  ASSERT_TRUE(first) << first.error().what;
+  auto second = Listener::open(loop, address);
+  ASSERT_FALSE(second);
+  first->close();
+  EXPECT_EQ(::rmdir(directory.c_str()), 0);
+}
+
+Task<void> nobody_there(std::string path) {
+  auto stream = co_await connect(Address{.unix_path = path}, 5s);
+  EXPECT_FALSE(stream);
+  EXPECT_EQ(stream.error().code, Code::unavailable);
+  auto refused = co_await connect(Address{.host = "127.0.0.1", .port = 1}, 5s);
+  EXPECT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::unavailable);
+  co_return ok;
+}
+
+TEST(Connect, NobodyThereIsUnavailable) {
+  Loop loop;
+  EXPECT_TRUE(run(loop, nobody_there("/tmp/glovebox-no-such-socket")));
+}
+
+Task<void> silent_peer(Loop& loop) {
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  char buffer[10];
+  auto got = co_await pair.client->read_some(buffer, 1ms);
+  EXPECT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::timeout);
+  std::string much(16 << 20, 'x');
+  auto written = co_await pair.client->write_all(much, 20ms);  // nobody reads
+  EXPECT_FALSE(written);
+  EXPECT_EQ(written.error().code, Code::timeout);
+  co_return ok;
+}
+
+TEST(Stream, EveryWaitHasALimit) {
+  Loop loop;
+  auto ran = run(loop, silent_peer(loop));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+Task<void> read_until_told(Stream& stream, std::optional<Code>& code) {
+  char buffer[10];
+  auto got = co_await stream.read_some(buffer, 1h);
+  code = got ? Code::internal : got.error().code;
+  co_return ok;
+}
+
+Task<void> close_under_reader(Loop& loop, std::optional<Code>& code) {
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  TaskGroup group(loop);
+  group.spawn("reader", read_until_told(*pair.client, code));
+  for (int i = 0; i < 5; ++i) CO_TRY_DO(co_await yield());
+  pair.client->close();
+  while (!code) CO_TRY_DO(co_await yield());
+  co_return ok;
+}
+
+TEST(Stream, CloseWakesWhoWaits) {
+  Loop loop;
+  std::optional<Code> code;
+  EXPECT_TRUE(run(loop, close_under_reader(loop, code)));
+  EXPECT_EQ(code, Code::cancelled);
+}
+
+Task<void> drop_under_reader(Loop& loop, std::optional<Code>& code) {
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  TaskGroup group(loop);
+  group.spawn("reader", read_until_told(*pair.client, code));
+  for (int i = 0; i < 5; ++i) CO_TRY_DO(co_await yield());
+  pair.client.reset();
+  while (!code) CO_TRY_DO(co_await yield());
+  co_return ok;
+}
+
+TEST(Stream, MayBeDroppedWhileSomebodyReads) {
+  Loop loop;
+  std::optional<Code> code;
+  EXPECT_TRUE(run(loop, drop_under_reader(loop, code)));
+  EXPECT_EQ(code, Code::cancelled);
+}
+
+Task<void> idle_checks(Loop& loop) {
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  EXPECT_TRUE(pair.client->idle());
+  pair.server->close();
+  CO_TRY(end, co_await read_text(*pair.client, 1));
+  EXPECT_EQ(end, "");
+  EXPECT_FALSE(pair.client->idle());
+  co_return ok;
+}
+
+TEST(Stream, IsNotIdleWhenTheOtherSideHasClosed) {
+  Loop loop;
+  EXPECT_TRUE(run(loop, idle_checks(loop)));
+}
+
+// --- TLS
+
+struct TlsEnd {
+  std::unique_ptr<Stream> stream;
+  Result<void> result = ok;
+};
+
+Task<void> be_server(std::unique_ptr<Stream> plain, std::shared_ptr<TlsServer> tls, TlsEnd& end) {
+  auto stream = co_await tls_accept(std::move(plain), tls, 5s);
+  if (stream)
+    end.stream = std::move(*stream);
+  else
+    end.result = std::move(stream.error());
+  co_return ok;
+}
+
+Task<void> tls_connection(Loop& loop, const TestCert& cert, std::string host, std::string ca_file,
+                          TlsEnd& client, TlsEnd& server) {
+  CO_TRY(tls, TlsServer::load(cert.cert(), cert.key()));
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  TaskGroup group(loop);
+  group.spawn("server", be_server(std::move(pair.server), tls, server));
+  auto stream = co_await tls_connect(std::move(pair.client), host, TlsClient{ca_file}, 5s);
+  if (stream)
+    client.stream = std::move(*stream);
+  else
+    client.result = std::move(stream.error());
+  while (!server.stream && server.result) CO_TRY_DO(co_await yield());
+  co_return ok;
+}
+
+Task<void> tls_echo(Loop& loop, const TestCert& cert, std::string host) {
+  TlsEnd client, server;
+  CO_TRY_DO(co_await tls_connection(loop, cert, host, cert.cert(), client, server));
+  CO_TRY_DO(client.result);
+  CO_TRY_DO(server.result);
+  std::string much(3 << 20, 'x');
+  TaskGroup group(loop);
+  group.spawn("writer", client.stream->write_all(much, 10s));
+  CO_TRY(there, co_await read_text(*server.stream, much.size()));
+  EXPECT_EQ(there, much);
+  CO_TRY_DO(co_await server.stream->write_all("world", 5s));
+  EXPECT_TRUE(server.stream->idle());
+  server.stream->shutdown_write();
+  CO_TRY(back, co_await read_text(*client.stream, 100));
+  EXPECT_EQ(back, "world");
+  co_return ok;
+}
+
+TEST(Tls, CarriesBytesAndEndsCleanly) {
+  TestCert cert;
+  for (std::string host : {"localhost", "127.0.0.1"}) {
+    Loop loop;
+    auto ran = run(loop, tls_echo(loop, cert, host));
+    EXPECT_TRUE(ran) << ran.error().what;
+  }
+}
+
+Task<void> expect_distrust(Loop& loop, const TestCert& cert, std::string host,
+                           std::string ca_file) {
+  TlsEnd client, server;
+  CO_TRY_DO(co_await tls_connection(loop, cert, host, ca_file, client, server));
+  EXPECT_FALSE(client.result);
+  if (!client.result) EXPECT_NE(client.result.error().what.find("certificate"), std::string::npos);
+  EXPECT_FALSE(server.result);
+  co_return ok;
+}
+
+TEST(Tls, ForeignCertificatesAndForeignNamesAreRefused) {
+  TestCert cert, other;
+  for (auto [host, ca_file] : {std::pair<std::string, std::string>{"localhost", ""},
+                               {"localhost", other.cert()},
+                               {"example.org", cert.cert()}}) {
+    Loop loop;
+    auto ran = run(loop, expect_distrust(loop, cert, host, ca_file));
+    EXPECT_TRUE(ran) << ran.error().what;
+  }
+}
+
+Task<void> cut_connection(Loop& loop, const TestCert& cert) {
+  CO_TRY(tls, TlsServer::load(cert.cert(), cert.key()));
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  Stream* plain_server = pair.server.get();
+  TlsEnd server;
+  TaskGroup group(loop);
+  group.spawn("server", be_server(std::move(pair.server), tls, server));
+  CO_TRY(client,
+         co_await tls_connect(std::move(pair.client), "localhost", TlsClient{cert.cert()}, 5s));
+  while (!server.stream) CO_TRY_DO(co_await yield());
+  plain_server->close();  // without close_notify
+  char buffer[10];
+  auto got = co_await client->read_some(buffer, 5s);
+  EXPECT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::unavailable);
+  co_return ok;
+}
+
+TEST(Tls, AnEndWithoutGoodbyeIsNotAnEnd) {
+  TestCert cert;
+  Loop loop;
+  auto ran = run(loop, cut_connection(loop, cert));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+TEST(Tls, BadFilesAreNamed) {
+  TestCert one, other;
+  EXPECT_FALSE(TlsServer::load("/nonexistent", one.key()));
+  EXPECT_FALSE(TlsServer::load(one.cert(), "/nonexistent"));
+  EXPECT_FALSE(TlsServer::load(one.cert(), other.key()));
+}
+
+}  // namespace
+}  // namespace glovebox::net
