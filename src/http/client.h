@@ -33,10 +33,12 @@ struct ClientResponse {
 struct StreamResponse {
   int status = 0;
   Headers headers;
-  std::unique_ptr<BodyReader> body;  // dropping it closes the connection unless it was read to the end
+  std::unique_ptr<BodyReader>
+      body;  // dropping it closes the connection unless it was read to the end
 };
 
-class SseReader {  // over a StreamResponse's body: CRLF, split UTF-8, comments, several data: lines; a line limit
+class SseReader {  // over a StreamResponse's body: CRLF, split UTF-8, comments, several data:
+                   // lines; a line limit
  public:
   explicit SseReader(BodyReader& body, std::size_t limit = 8 << 20);
   ~SseReader();
@@ -51,11 +53,15 @@ class Client {
  public:
   Client(net::Loop& loop, Url base, Headers default_headers = {}, ClientOptions options = {});
   ~Client();
-  // `target` is path and query, already encoded. A stale pooled connection is retried once for bodiless requests.
-  Task<ClientResponse> call(std::string method, std::string target, std::string body = {}, Headers headers = {});
-  Task<StreamResponse> open(std::string method, std::string target, std::string body = {}, Headers headers = {});
+  // `target` is path and query, already encoded. A stale pooled connection is retried once where
+  // that does no harm: no body, not POST or PATCH.
+  Task<ClientResponse> call(std::string method, std::string target, std::string body = {},
+                            Headers headers = {});
+  Task<StreamResponse> open(std::string method, std::string target, std::string body = {},
+                            Headers headers = {});
   // The body comes from `source` until it gives an empty piece; chunked unless `length` is known.
-  Task<ClientResponse> upload(std::string method, std::string target, std::function<Task<std::string>()> source,
+  Task<ClientResponse> upload(std::string method, std::string target,
+                              std::function<Task<std::string>()> source,
                               std::optional<std::uint64_t> length = {}, Headers headers = {});
   Task<std::unique_ptr<WebSocket>> websocket(std::string target, Headers headers = {});
 

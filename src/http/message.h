@@ -32,7 +32,8 @@ class BodyReader {  // a request or response body as it arrives
   virtual Task<std::string> read() = 0;  // the next piece (at most 64 KiB); empty at the end
 };
 
-class BodyWriter {  // a response body as it is made; each write is one flush, bounded by the slow reader's deadline
+class BodyWriter {  // a response body as it is made; each write is one flush, bounded by the slow
+                    // reader's deadline
  public:
   virtual ~BodyWriter() = default;
   virtual Task<void> write(std::string bytes) = 0;
@@ -54,18 +55,23 @@ class WebSocket {
     std::string data;
   };
   virtual ~WebSocket() = default;
-  virtual Task<Message> read() = 0;  // Code::gone when the other side closed; pings are answered inside
+  virtual Task<Message>
+  read() = 0;  // Code::gone when the other side closed; pings are answered inside
   virtual Task<void> write(Kind kind, std::string data) = 0;
   virtual Task<void> close(int code, std::string reason) = 0;
+  // From now on the other side may stop reading for as long as it likes (a pager, a process that
+  // does not take its stdin): silence and slow writes are no reason to close. That it is dead is
+  // left to TCP, which the pings keep asking.
+  virtual void be_patient() {}
 };
 
 struct Request {
   std::string method;
-  std::string path;    // decoded only where a route takes a segment; leading slashes collapsed
-  std::string query;   // raw
+  std::string path;   // decoded only where a route takes a segment; leading slashes collapsed
+  std::string query;  // raw
   Headers headers;
-  std::string body;                           // complete, for routes of Body::whole
-  std::shared_ptr<BodyReader> body_stream;    // for routes of Body::stream
+  std::string body;                                         // complete, for routes of Body::whole
+  std::shared_ptr<BodyReader> body_stream;                  // for routes of Body::stream
   std::vector<std::pair<std::string, std::string>> params;  // of the route's pattern, decoded
   std::string peer;
   std::string scheme;      // "http" or "https"
@@ -80,18 +86,24 @@ struct Response {
   int status = 200;
   Headers headers;
   std::string body;
-  // Instead of a body: called after the head is sent. The response is chunked and ends when the task ends;
-  // an error cuts the connection (no final chunk), so that no client takes half a body for a whole one.
+  // Instead of a body: called after the head is sent. The response is chunked and ends when the
+  // task ends; an error cuts the connection (no final chunk), so that no client takes half a body
+  // for a whole one.
   std::function<Task<void>(BodyWriter&)> stream;
-  // Instead of all that: the request must be a WebSocket upgrade (else 426), and this task talks on it.
+  // With a Content-Length header of its own it is sent as it is, and must then make exactly that
+  // many bytes. Instead of all that: the request must be a WebSocket upgrade (else 426), and this
+  // task talks on it.
   std::function<Task<void>(WebSocket&)> upgrade;
+  // Of error_response: the server writes `body` anew, with the request id in it.
+  std::optional<Error> error;
 };
 
 Response json(int status, std::string body);
 Response empty(int status);
 Response text(int status, std::string body);
 int status_of(Code code);
-// {"error": what, "code": TAG}: the tag of the error, or one made of its Code ("NOT_FOUND"). With a request id in it.
+// {"error": what, "code": TAG}: the tag of the error, or one made of its Code ("NOT_FOUND"). With a
+// request id in it.
 Response error_response(const Error& error);
 
 }  // namespace glovebox::http

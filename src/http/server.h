@@ -1,4 +1,5 @@
-// HTTP/1.1 server: keep-alive, chunked both ways, SSE, WebSocket, TLS, limits and deadlines on everything.
+// HTTP/1.1 server: keep-alive, chunked both ways, SSE, WebSocket, TLS, limits and deadlines on
+// everything.
 #pragma once
 
 #include <functional>
@@ -15,10 +16,15 @@ enum class Body { none, whole, stream };
 
 struct Route {
   std::string method;
-  std::string pattern;  // "/sandboxes/{id}": a {name} takes one segment; "{rest*}" at the end takes all that is left
+  std::string pattern;  // "/sandboxes/{id}": a {name} takes one segment; "{rest*}" at the end takes
+                        // all that is left
   Body body = Body::none;
   std::function<Task<Response>(Request)> handler;
   std::size_t body_limit = 1 << 20;  // for Body::whole; Body::stream is bounded by the handler
+  // A `stream` task is always cancelled when the client goes away, an `upgrade` task learns it from
+  // read(). A handler is left alone, it may be half way through a change; set this for those that
+  // only wait (long polls).
+  bool cancel_on_disconnect = false;
 };
 
 struct ServerOptions {
@@ -30,8 +36,9 @@ struct ServerOptions {
   Millis write_deadline{60'000};       // one write to a client that does not read
   Millis idle_deadline{120'000};       // keep-alive: clients pool for 90 s
   std::shared_ptr<net::TlsServer> tls;
-  // On a loopback listener only these Hosts (any port) are served, and a browser's Origin must be one of them, else 403:
-  // DNS rebinding and foreign pages get nothing. Empty: not checked. A leading dot allows every name below (".local").
+  // On a loopback listener only these Hosts (any port) are served, and a browser's Origin must be
+  // one of them, else 403: DNS rebinding and foreign pages get nothing. Empty: not checked. A
+  // leading dot allows every name below (".local").
   std::vector<std::string> allowed_hosts;
   // Runs before routing; an error is the answer. For credentials.
   std::function<Result<void>(const Request&)> guard;
