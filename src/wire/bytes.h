@@ -1,5 +1,5 @@
-// Little-endian, length-prefixed fields: what frames are made of. A Reader never reads past its end and never allocates
-// more than what is there; after the last field `done()` must hold.
+// Little-endian, length-prefixed fields: what frames are made of. A Reader never reads past its end
+// and never allocates more than what is there; after the last field `done()` must hold.
 #pragma once
 
 #include <cstdint>

@@ -1,24 +1,29 @@
 // The hand protocol: what an engine and the hand of a box say to each other over one byte stream.
 //
-// The hand listens on an inherited socket; an engine connects, says `hello` and gets `welcome`. Several engines may be
-// connected at a time (an old one that is dying, a new one); they share the processes, nothing else. A connection that
-// breaks stops nothing in the box: processes run on, their output stays in their rings, and the next engine attaches again.
+// The hand listens on an inherited socket; an engine connects, says `hello` and gets `welcome`.
+// Several engines may be connected at a time (an old one that is dying, a new one); they share the
+// processes, nothing else. A connection that breaks stops nothing in the box: processes run on,
+// their output stays in their rings, and the next engine attaches again.
 //
-// A frame is a header of 12 bytes {u32 payload length, u32 request id, u8 type, u8 zero[3]} and at most kMaxPayload bytes.
-// The engine picks request ids (not 0); every request is answered by frames of its id: exactly one first answer (`ok`,
-// `started`, `process`…, or `error`), and for `start` with attach and for `attach` then `output`/`gap` frames and one `exited`.
+// A frame is a header of 12 bytes {u32 payload length, u32 request id, u8 type, u8 zero[3]} and at
+// most kMaxPayload bytes. The engine picks request ids (not 0); every request is answered by frames
+// of its id: exactly one first answer (`ok`, `started`, `process`…, or `error`), and for `start`
+// with attach and for `attach` then `output`/`gap` frames and one `exited`.
 //
-// Everything a box does is a *process* with three streams and an exit status: a program, a terminal, a file operation, a
-// call of an agent tool. What differs is only what runs in the child (`StartSpec::kind`).
+// Everything a box does is a *process* with three streams and an exit status: a program, a
+// terminal, a file operation, a call of an agent tool. What differs is only what runs in the child
+// (`StartSpec::kind`).
 //
-// Output. Each process has one ring of kRingBytes for both streams, with absolute offsets that count from 0. Readers get
-// the last part that is still there, and a `gap` frame where something is missing. A reader with `hold` is lossless: the hand
-// stops reading the process's pipes while the ring holds bytes that this reader has not acknowledged. When such a reader's
-// connection ends or detaches, the process runs on as if nobody had held it.
-// Flow control: at most kWindowBytes of output are under way to a reader beyond what it acknowledged.
+// Output. Each process has one ring of kRingBytes for both streams, with absolute offsets that
+// count from 0. Readers get the last part that is still there, and a `gap` frame where something is
+// missing. A reader with `hold` is lossless: the hand stops reading the process's pipes while the
+// ring holds bytes that this reader has not acknowledged. When such a reader's connection ends or
+// detaches, the process runs on as if nobody had held it. Flow control: at most kWindowBytes of
+// output are under way to a reader beyond what it acknowledged.
 //
-// Bytes from the hand are hostile to the engine (code inside may have taken the hand over): decode() refuses what is not
-// of this page, and the engine then drops the connection, and only that.
+// Bytes from the hand are hostile to the engine (code inside may have taken the hand over):
+// decode() refuses what is not of this page, and the engine then drops the connection, and only
+// that.
 #pragma once
 
 #include <cstdint>
@@ -33,41 +38,51 @@ namespace glovebox::wire {
 
 inline constexpr std::uint32_t kHandVersion = 1;
 inline constexpr std::size_t kHeaderBytes = 12;
-inline constexpr std::size_t kMaxPayload = 256 * 1024;  // a start with a large environment is the largest
-inline constexpr std::size_t kMaxChunk = 32 * 1024;     // of one output or stdin frame
+// A start with a large environment is the largest payload; one output or stdin frame holds a chunk.
+inline constexpr std::size_t kMaxPayload = 256 * 1024;
+inline constexpr std::size_t kMaxChunk = 32 * 1024;
 inline constexpr std::size_t kRingBytes = 256 * 1024;
 inline constexpr std::size_t kWindowBytes = 128 * 1024;
-inline constexpr std::size_t kStdinWindow = 64 * 1024;  // stdin bytes under way beyond what was acknowledged
-inline constexpr std::size_t kMaxProcesses = 1024;      // in the table: running, and the last ended ones
-inline constexpr std::size_t kKeepEnded = 64;           // ended ones that nobody asked to forget
+// Stdin bytes under way beyond what was acknowledged.
+inline constexpr std::size_t kStdinWindow = 64 * 1024;
+// In the table are the running ones and the last ended ones that nobody asked to forget.
+inline constexpr std::size_t kMaxProcesses = 1024;
+inline constexpr std::size_t kKeepEnded = 64;
+// What a ProcessInfo keeps of argv: so many, and so many bytes in all.
+inline constexpr std::size_t kInfoArguments = 64;
+inline constexpr std::size_t kInfoArgumentBytes = 4096;
 
+// Behind the arrow stands the first answer.
 enum class Type : std::uint8_t {
-  // engine → hand
-  hello = 1,     // u32 version, text nonce (16 bytes)
-  start = 2,     // StartSpec
-  attach = 3,    // u64 handle, u8 flags (kHold), u64 from offset
-  detach = 4,    // of its id: the attach or start that is to end
-  ack = 5,       // of its id: u64 offset up to which this reader has everything
-  input = 6,     // u64 handle, bytes (rest). No first answer; answered by `input_ack`, or `error` when it cannot be taken
-  input_end = 7,  // u64 handle: close stdin. For a file write: commit
-  signal = 8,    // u64 handle, u32 number, u8 whole cgroup? (1: every process of it, also what it left behind)
-  resize = 9,    // u64 handle, u32 rows, u32 cols
-  list = 10,     //
-  get = 11,      // u64 handle (or, with the top bit set, the pid)
-  forget = 12,   // u64 handle of an ended process
-  ping = 13,     // text, echoed
-  shutdown = 14,  // end the box: SIGTERM to all, SIGKILL after u32 ms, then the hand exits
-  // hand → engine
-  welcome = 64,   // u32 version, text nonce, text hand version, u64 running, u64 total started, u64 uptime ms
-  ok = 65,        // empty
-  error = 66,     // u8 Code, text tag, text what
-  started = 67,   // ProcessInfo
-  process = 68,   // ProcessInfo; a `list` is answered by any number of these and `ok`
-  output = 69,    // u64 offset, u8 stream, i64 unix ms, bytes (rest)
-  gap = 70,       // u64 from, u64 to: lost
-  exited = 71,    // ProcessInfo; all its output was sent before
+  // engine to hand
+  hello = 1,      // u32 version, text nonce (16 bytes) → welcome
+  start = 2,      // StartSpec → started
+  attach = 3,     // u64 handle, u8 flags (kHold), u64 from offset (past the end: the end) → process
+  detach = 4,     // of its id: ends that attach or start → ok, the last frame of the id; nothing
+                  // comes when `exited` was sent already
+  ack = 5,        // of its id: u64 offset up to which this reader has everything → nothing
+  input = 6,      // u64 handle, bytes (rest) → input_ack once all of it was taken
+  input_end = 7,  // u64 handle: close stdin. For a file write: commit → ok
+  signal = 8,     // u64 handle, u32 number, u8 whole cgroup? (1: every process of it, also what it
+                  // left behind) → ok
+  resize = 9,     // u64 handle, u32 rows, u32 cols → ok
+  list = 10,      // → process…, ok
+  get = 11,       // u64 handle (or, with the top bit set, the pid) → process
+  forget = 12,    // u64 handle of an ended process → ok
+  ping = 13,      // text, echoed → pong
+  shutdown = 14,  // u32 ms: SIGTERM to all, SIGKILL after that time, then the hand exits → ok
+  // hand to engine
+  welcome = 64,    // u32 version, text nonce, text hand version, u64 running, u64 total started,
+                   // u64 uptime ms
+  ok = 65,         // empty
+  error = 66,      // u8 Code, text tag, text what; of id 0: the stream itself is broken
+  started = 67,    // ProcessInfo
+  process = 68,    // ProcessInfo
+  output = 69,     // u64 offset, u8 stream, i64 unix ms, bytes (rest)
+  gap = 70,        // u64 from, u64 to: lost
+  exited = 71,     // ProcessInfo; all its output was sent before
   input_ack = 72,  // u64 bytes taken of this handle's stdin since its start
-  pong = 73,      // the text of the ping
+  pong = 73,       // the text of the ping
 };
 std::string_view name(Type type);
 
@@ -76,10 +91,11 @@ inline constexpr std::uint64_t kByPid = 1ull << 63;
 
 enum class Kind : std::uint8_t {
   exec = 0,  // run argv
-  file = 1,  // argv = {verb, path}: "read" (file → stdout), "write" (stdin → file, parents made, replaces atomically at
-             // input_end), "delete", "list" (stdout: JSON as of GET /files/list). Fails with exit code = errno and the
-             // reason on stderr.
-  tool = 2,  // argv = {tool name}, stdin = its JSON input; stdout = {"content": text, "is_error": bool}
+  file = 1,  // argv = {verb, path}: "read" (file → stdout), "write" (stdin → file, parents made,
+             // replaces atomically at input_end), "delete", "list" (stdout: JSON as of
+             // GET /files/list). Fails with exit code = errno and the reason on stderr.
+  tool = 2,  // argv = {tool name}, stdin = its JSON input;
+             // stdout = {"content": text, "is_error": bool}
 };
 
 enum class StdinMode : std::uint8_t { closed = 0, pipe = 1 };
@@ -99,7 +115,8 @@ struct StartSpec {
   bool pty = false;  // a terminal of rows × cols; stdin_mode is pipe then, and modes are capture
   std::uint32_t rows = 24, cols = 80;
   Attach attach = Attach::none;
-  std::uint32_t timeout_ms = 0;  // 0: none. At the end every process of its cgroup is killed and `timed_out` is set
+  // 0: none. At the end every process of its cgroup is killed and `timed_out` is set.
+  std::uint32_t timeout_ms = 0;
 };
 
 enum class Status : std::uint8_t { running = 0, exited = 1, signaled = 2, oom_killed = 3 };

@@ -1,5 +1,7 @@
-// The Tensorlake sandbox API's lifecycle and data-plane JSON, as plain structs. Decoders say which member is wrong and why;
-// members they do not know are counted (wire::unknown_members) and otherwise ignored.
+// The Tensorlake sandbox API's lifecycle and data-plane JSON, as plain structs. Decoders say which
+// member is wrong and why; members they do not know are counted (wire::unknown_members) and
+// otherwise ignored. A member that is null is one that is absent, except where null says something
+// (UpdateSandbox::clear_network).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +15,14 @@
 #include "wire/hand.h"
 
 namespace glovebox::wire {
+
+// Members in requests that we do not know, since the start: clients move ahead of us.
+std::uint64_t unknown_members();
+
+// Starts with a lower-case letter; lower-case letters, digits and hyphens; no hyphen at the end; at
+// most 63 characters; and not of the form of an id (21 lower-case letters and digits).
+bool valid_name(std::string_view text);
+bool valid_id(std::string_view text);
 
 // Tensorlake's states; `timeout` only ever stands in a 504 answer.
 enum class State { pending, running, snapshotting, suspending, suspended, terminated };
@@ -40,7 +50,8 @@ struct CreateSandbox {
   std::string name;
   std::vector<int> exposed_ports;
   bool allow_unauthenticated_access = false;
-  bool has_file_systems = false, has_gpus = false, has_secrets = false;  // refused by name until they come
+  bool has_file_systems = false, has_gpus = false,
+       has_secrets = false;  // refused by name until they come
   std::string template_id;
   std::string isolation;  // ours: "namespace" or "auto"; empty: the engine's default
 };
@@ -58,7 +69,7 @@ Result<UpdateSandbox> decode_update(std::string_view json);
 
 struct SandboxRecord {
   std::string id;
-  std::string name;  // empty: unnamed
+  std::string name;               // empty: unnamed
   std::string space = "default";  // the API's "namespace"
   State status = State::pending;
   std::string tier;  // ours: "active" while running
@@ -78,33 +89,49 @@ struct SandboxRecord {
 // `id` and never `sandbox_id` beside it: both in one record break the official parser.
 std::string encode_record(const SandboxRecord& record);   // get, list members, update
 std::string encode_created(const SandboxRecord& record);  // create: `sandbox_id`
-std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next, const std::string& previous);
+std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
+                        const std::string& previous);
 Result<SandboxRecord> decode_record(std::string_view json);  // either id member: for the CLI
 Result<std::vector<SandboxRecord>> decode_list(std::string_view json, std::string* next);
 
 struct StartProcess {  // POST /processes and /processes/run
   StartSpec spec;
-  double timeout = 0;  // run only, seconds; 0: none
-  std::string managed_name;       // `name`, `restart`, `health_check` make it managed: refused by name until it comes
+  double timeout = 0;        // run only, seconds; 0: none
+  std::string managed_name;  // `name`, `restart`, `health_check` make it managed: refused by name
+                             // until it comes
   bool managed = false;
 };
 Result<StartProcess> decode_process_start(std::string_view json);
-std::string encode_process(const ProcessInfo& info);                    // the API's process record
-std::string encode_processes(const std::vector<ProcessInfo>& infos);    // {"processes":[…]}
+// Ours: the first message of an exec WebSocket. The same, and "pty", "rows", "cols"; stdin is a
+// pipe unless it says "closed".
+Result<StartProcess> decode_exec(std::string_view json);
+std::string encode_process(const ProcessInfo& info);                  // the API's process record
+std::string encode_processes(const std::vector<ProcessInfo>& infos);  // {"processes":[…]}
 
 struct StartPty {
   StartSpec spec;
 };
 Result<StartPty> decode_pty(std::string_view json);
-Result<std::pair<std::uint32_t, std::uint32_t>> decode_resize(std::string_view json);  // clamped to 1..500 × 1..1000
-Result<int> decode_signal(std::string_view json);                                      // {"signal": 1..64}
+// A terminal's session is a process of the box: its id is made of the handle.
+std::string pty_session_id(std::uint64_t handle);
+std::optional<std::uint64_t> pty_handle(std::string_view session_id);
+std::string encode_pty_created(const ProcessInfo& info, std::string_view token);
+std::string encode_pty(const ProcessInfo& info);
+std::string encode_ptys(const std::vector<ProcessInfo>& infos);
+Result<std::pair<std::uint32_t, std::uint32_t>> decode_resize(
+    std::string_view json);                        // clamped to 1..500 × 1..1000
+Result<int> decode_signal(std::string_view json);  // {"signal": 1..64}
 
 struct ToolCall {  // ours: POST /api/v1/tools/{tool}
   std::string content;
   bool is_error = false;
 };
 Result<ToolCall> decode_tool_result(std::string_view json);
+std::string encode_tool_result(const ToolCall& call);
+Result<void> check_tool_input(
+    std::string_view json);  // an object; what must be in it the tool says
 
-std::string encode_error_body(std::string_view what, std::string_view code, std::string_view request_id);
+std::string encode_error_body(std::string_view what, std::string_view code,
+                              std::string_view request_id);
 
 }  // namespace glovebox::wire

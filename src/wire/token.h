@@ -1,5 +1,6 @@
-// Capability tokens: {instance, box and generation, verbs, expiry, MAC}. Everything narrower than a part's own key is one of
-// these, used by ingress, uplink, in-box helpers and PTY sockets. A token says what it allows; it is no session and no identity.
+// Capability tokens: {instance, box and generation, verbs, expiry, MAC}. Everything narrower than a
+// part's own key is one of these, used by ingress, uplink, in-box helpers and PTY sockets. A token
+// says what it allows; it is no session and no identity.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +22,11 @@ struct Capability {
 };
 
 std::string sign(const Capability& capability, const Secret& key);
-// Code::unauthenticated for anything that is not one of ours, expired, or of another instance: one text for all of them.
-Result<Capability> verify(std::string_view token, const Secret& key, std::string_view instance, std::int64_t now_ms);
-bool allows(const Capability& capability, std::string_view box, std::uint64_t generation, std::string_view verb);
+// Code::unauthenticated for anything that is not one of ours, expired, or of another instance: one
+// text for all of them.
+Result<Capability> verify(std::string_view token, const Secret& key, std::string_view instance,
+                          std::int64_t now_ms);
+bool allows(const Capability& capability, std::string_view box, std::uint64_t generation,
+            std::string_view verb);
 
 }  // namespace glovebox::wire
