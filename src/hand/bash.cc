@@ -1,0 +1,110 @@
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/log.h"
+#include "hand/child.h"
+#include "hand/server.h"
+#include "sys/packet.h"
+#include "tools/tools.h"
+
+namespace glovebox::hand {
+
+// A call asks for the shell when it has read its input, and tells in which state it gives it back.
+// Only one has it at a time.
+void Hand::on_control(Process& process) {
+  while (process.control) {
+    auto packet = sys::receive_packet(process.control.get(), kChildMessage, 0);
+    if (!packet && packet.error().code == Code::exhausted) return;
+    if (!packet || packet->bytes.empty()) return process.control.reset();
+    std::uint64_t handle = process.info.handle;
+    switch (packet->bytes[0]) {
+      case kNeedShell: {
+        bool waits =
+            std::ranges::any_of(bash_waiting_, [&](auto& c) { return c.handle == handle; });
+        if (waits || bash_holder_ == handle) return kill(process);
+        bash_waiting_.push_back({handle, packet->bytes.size() > 1 && packet->bytes[1] == 1});
+        break;
+      }
+      case kShellUsable:
+      case kShellDead:
+        if (bash_holder_ != handle) return kill(process);
+        if (packet->bytes[0] == kShellDead) kill_shell();
+        bash_holder_ = 0;
+        break;
+      default: return kill(process);
+    }
+    serve_bash();
+  }
+}
+
+void Hand::serve_bash() {
+  while (bash_holder_ == 0 && !bash_waiting_.empty() && !shell_starting_) {
+    BashCall call = bash_waiting_.front();
+    bash_waiting_.pop_front();
+    auto found = processes_.find(call.handle);
+    if (found == processes_.end() || !found->second->shell_spec) continue;
+    const wire::StartSpec& wanted = *found->second->shell_spec;
+    // A shell belongs to one user; a call for another begins anew.
+    if (call.restart || (shell_.pid > 0 && shell_.user != wanted.user)) kill_shell();
+    bash_holder_ = call.handle;
+    if (shell_.pid > 0) return grant_shell();
+    wire::StartSpec spec;
+    spec.argv = tools::shell_argv();
+    spec.env = wanted.env;
+    spec.cwd = wanted.cwd;
+    spec.user = wanted.user;
+    std::string payload = wire::encode(spec);
+    shell_starting_ = true;
+    enqueue({.spec = std::move(spec), .payload = std::move(payload), .is_shell = true}, true);
+  }
+}
+
+void Hand::grant_shell() {
+  Process& call = *processes_.at(bash_holder_);
+  // If it cannot be told, it is ending, and that ends the call.
+  (void)sys::send_packet(call.control.get(), std::string(1, kGrant),
+                         {shell_.in.get(), shell_.out.get(), shell_.control.get()}, MSG_DONTWAIT);
+}
+
+void Hand::shell_started(Start& start) {
+  shell_starting_ = false;
+  shell_.pid = start.pid;
+  shell_.group = std::move(start.group);
+  shell_.in = std::move(start.in);
+  shell_.out = std::move(start.out);
+  shell_.control = std::move(start.control);
+  shell_.user = start.spec.user;
+  if (bash_holder_ != 0) return grant_shell();
+  serve_bash();
+}
+
+void Hand::shell_failed(const Error& error) {
+  shell_starting_ = false;
+  std::uint64_t handle = std::exchange(bash_holder_, 0);
+  if (auto call = processes_.find(handle); call != processes_.end() && call->second->control)
+    (void)sys::send_packet(call->second->control.get(),
+                           str(static_cast<char>(kNoShell), error.what), {}, MSG_DONTWAIT);
+  serve_bash();
+}
+
+// With everything it left in the background.
+void Hand::kill_shell() {
+  if (shell_.pid == 0) return;
+  if (shell_.group.dir() < 0) ::kill(shell_.pid, SIGKILL);
+  nursery_.bury(std::move(shell_.group));
+  shell_ = Shell{};
+}
+
+void Hand::bash_call_ended(std::uint64_t handle) {
+  std::erase_if(bash_waiting_, [&](const BashCall& call) { return call.handle == handle; });
+  if (bash_holder_ != handle) return;
+  // It ended without giving the shell back: nobody knows what that is doing now.
+  if (!shell_starting_) kill_shell();
+  bash_holder_ = 0;
+  serve_bash();
+}
+
+}  // namespace glovebox::hand

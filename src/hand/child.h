@@ -1,0 +1,65 @@
+// What a blank becomes: a program, a terminal's program, a file operation, a tool call. Runs as the
+// user it is for, inside the tenant's groups and filter; whatever goes wrong before it has become
+// that is told to the hand in words.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "hand/hand.h"
+#include "sys/packet.h"
+#include "wire/hand.h"
+
+namespace glovebox::hand {
+
+// hand → blank, once: u8 flags, with these descriptors in this order.
+enum StartFlag : std::uint8_t {
+  kHasInput = 1,   // its stdin; /dev/null without, here and below
+  kHasOutput = 2,  // its stdout
+  kHasError = 4,   // its stderr
+  kIsShell = 8,    // the persistent bash; last descriptor: its end of the control pipe
+};
+inline constexpr std::size_t kStartMessage = 16;
+inline constexpr std::size_t kStartFds = 5;  // the first is a memory file with the StartSpec
+
+// child → hand. A program that was started says nothing more: exec closes the socket.
+enum ChildWord : char {
+  kFailed = 'E',  // wire::encode_error: never became what it was to be
+  kReady = 'R',   // a file or tool call begins; or a terminal is there, with its master
+  kExec = 'X',    // the program is next: until here a start may be begun again with another blank
+  // of a bash call
+  kNeedShell = 'N',    // u8 restart first?
+  kShellUsable = 'U',  // done with it
+  kShellDead = 'D',
+};
+inline constexpr std::size_t kChildMessage = 20 * 1024;
+// hand → child of a bash call
+enum HandWord : char {
+  kGrant = 'G',    // the shell's in, out, control
+  kNoShell = '-',  // a text: why not
+};
+
+[[noreturn]] void child_main(const Config& config, int socket, sys::Packet start);
+
+// For the parts of the child.
+struct Identity {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;
+  std::string name, home;
+  bool switches = false;  // it is somebody else than we are now
+};
+// "name", "uid" or "uid:gid", by the box's /etc/passwd and /etc/group; empty: who we are.
+Result<Identity> find_identity(const std::string& user);
+Result<void> become(const Identity& identity);
+
+std::vector<std::string> merge_env(std::vector<std::string> base,
+                                   const std::vector<std::string>& over);
+// Returns only if it failed.
+Error exec_program(const std::vector<std::string>& argv, const std::vector<std::string>& env);
+// Makes a terminal our controlling one and our three streams; its master goes to the hand.
+Result<void> open_terminal(int socket, const wire::StartSpec& spec, const Identity& identity);
+int run_file(const std::string& verb, const std::string& path);  // the exit code
+int run_tool_call(int socket, const std::string& tool, const std::string& workdir);
+
+}  // namespace glovebox::hand

@@ -1,0 +1,63 @@
+#include <unistd.h>
+
+#include "hand/child.h"
+#include "tools/tools.h"
+
+namespace glovebox::hand {
+namespace {
+
+constexpr std::size_t kMaxInput = 8 * 1024 * 1024;
+
+Result<std::string> read_input() {
+  std::string input;
+  char part[64 * 1024];
+  for (;;) {
+    ssize_t n = ::read(STDIN_FILENO, part, sizeof part);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return sys_error("read the input");
+    if (n == 0) return input;
+    input.append(part, static_cast<std::size_t>(n));
+    if (input.size() > kMaxInput)
+      return Error{Code::too_large, str("input of more than ", kMaxInput, " bytes")};
+  }
+}
+
+int write_result(const tools::ToolResult& result) {
+  std::string text = tools::encode(result);
+  for (std::size_t at = 0; at < text.size();) {
+    ssize_t n = ::write(STDOUT_FILENO, text.data() + at, text.size() - at);
+    if (n < 0 && errno != EINTR) return 1;
+    if (n > 0) at += static_cast<std::size_t>(n);
+  }
+  return 0;
+}
+
+// The shell is the hand's: it is asked for, used and given back.
+tools::ToolResult call_bash(int socket, const std::string& json, const tools::Context& context) {
+  auto input = tools::parse_bash(json, context);
+  if (!input) return {input.error().what, true};
+  std::string ask{kNeedShell, input->restart ? '\1' : '\0'};
+  auto asked = sys::send_packet(socket, ask, {}, 0);
+  auto answer = asked ? sys::receive_packet(socket, kChildMessage, 3) : asked.error();
+  if (!answer || answer->bytes.empty()) return {"bash: bash session terminated", true};
+  if (answer->bytes[0] != kGrant || answer->fds.size() != 3)
+    return {str("bash: ", answer->bytes.substr(1)), true};
+  tools::Shell shell{answer->fds[0].get(), answer->fds[1].get(), answer->fds[2].get()};
+  auto outcome = tools::run_bash(shell, *input, context);
+  bool usable = outcome.shell == tools::ShellState::usable;
+  (void)sys::send_packet(socket, std::string(1, usable ? kShellUsable : kShellDead), {}, 0);
+  return outcome.result;
+}
+
+}  // namespace
+
+int run_tool_call(int socket, const std::string& tool, const std::string& workdir) {
+  tools::Context context{.workdir = workdir};
+  auto input = read_input();
+  if (!input) return write_result({str(tool, ": ", input.error().what), true});
+  if (tool == "bash") return write_result(call_bash(socket, *input, context));
+  ::close(socket);
+  return write_result(tools::run_tool(tool, *input, context));
+}
+
+}  // namespace glovebox::hand

@@ -1,0 +1,130 @@
+#include <sys/epoll.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "hand/server.h"
+
+namespace glovebox::hand {
+namespace {
+
+// What a program's children still write in the moment it ends belongs to it; a server it started
+// may stay for ever.
+constexpr auto kDrainLimit = 100ms;
+
+}  // namespace
+
+void Hand::reap() {
+  for (;;) {
+    // Looked at first and reaped last: until then its pid can mean nobody else, and whose it is may
+    // still be on its way.
+    siginfo_t info{};
+    if (::waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0) break;
+    nursery_.on_helper(now());
+    launch_waiting();
+    for (auto& [id, start] : starts_)
+      if (start.pid == info.si_pid && start.handle != 0) {
+        on_start(id);  // its socket is closed: this tells it
+        break;
+      }
+    siginfo_t ignored{};
+    ::waitid(P_PID, static_cast<id_t>(info.si_pid), &ignored, WEXITED | WNOHANG);
+    reaped(info.si_pid, info);
+  }
+  nursery_.sweep();
+  for (auto& [handle, process] : processes_)
+    if (!process->running() && !process->group_gone) leader_gone(*process);
+}
+
+void Hand::reaped(pid_t pid, const siginfo_t& info) {
+  auto found = running_.find(pid);
+  if (found != running_.end()) {
+    std::uint64_t handle = found->second;
+    running_.erase(found);
+    return ended(*processes_.at(handle), info);
+  }
+  if (pid == shell_.pid) return kill_shell();
+  (void)nursery_.reaped(pid, now());  // or an orphan of the tenant's, which is nobody's
+}
+
+void Hand::ended(Process& process, const siginfo_t& info) {
+  bool exited = info.si_code == CLD_EXITED;
+  process.info.ended_ms = system_clock().unix_ms();
+  if (exited) {
+    process.info.status = wire::Status::exited;
+    process.info.exit_code = info.si_status;
+  } else {
+    process.info.status = wire::Status::signaled;
+    process.info.signal = static_cast<std::uint32_t>(info.si_status);
+    if (info.si_status == SIGKILL && !process.killed_by_us && oom_.explains_kill(now()))
+      process.info.status = wire::Status::oom_killed;
+  }
+  process.deadline = Time::max();
+  process.drain_until = now() + kDrainLimit;
+  fail_input(process);
+  process.control.reset();
+  bash_call_ended(process.info.handle);
+  process.shell_spec.reset();
+  leader_gone(process);
+  read_output(process, process.out, wire::kStdout);
+  read_output(process, process.err, wire::kStderr);
+  check_drained(process);
+  forget_oldest();
+}
+
+void Hand::leader_gone(Process& process) {
+  process.group_gone = process.group.remove_if_empty();
+  if (process.group_gone) return process.group_events.reset();
+  if (process.group_events || process.group.dir() < 0) return;
+  // Background processes: the group goes with the last of them. The watch begins before the second
+  // look, so that no end of one is missed in between.
+  process.group_events =
+      Watched(poll_, process.group.watch_empty(), Source::group, process.info.handle);
+  process.group_events.want(EPOLLPRI);
+  process.group_gone = process.group.remove_if_empty();
+  if (process.group_gone) process.group_events.reset();
+}
+
+void Hand::kill(Process& process) {
+  process.killed_by_us = true;
+  process.group.kill();
+  // The group is made by its leader itself where there are no control groups; it may not have come
+  // to it.
+  if (process.running()) ::kill(static_cast<pid_t>(process.info.pid), SIGKILL);
+}
+
+// A program runs on without the engine that started it. What waits for the rest of an upload, or of
+// a tool's input, would wait for ever, and must not take half of it for the whole.
+void Hand::starter_gone(Process& process) {
+  if (process.running() && process.info.kind != wire::Kind::exec && process.in &&
+      !process.input_ended)
+    kill(process);
+}
+
+void Hand::forget(Process& process) {
+  process.forgotten = true;
+  process.ring.clear();
+  process.final_end = process.ring.end();
+  mark_readers(process);
+  process.out.want(EPOLLIN);
+  process.err.want(EPOLLIN);
+}
+
+void Hand::forget_oldest() {
+  std::size_t kept = 0;
+  for (auto& [handle, process] : processes_)
+    if (!process->running() && !process->forgotten) ++kept;
+  for (auto& [handle, process] : processes_) {
+    if (kept <= wire::kKeepEnded) break;
+    if (process->running() || process->forgotten) continue;
+    forget(*process);
+    --kept;
+  }
+}
+
+void Hand::erase_finished() {
+  std::erase_if(processes_, [](const auto& entry) { return entry.second->finished(); });
+}
+
+}  // namespace glovebox::hand

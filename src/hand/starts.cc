@@ -1,0 +1,286 @@
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+
+#include "base/log.h"
+#include "hand/child.h"
+#include "hand/server.h"
+#include "sys/packet.h"
+
+namespace glovebox::hand {
+namespace {
+
+constexpr std::size_t kMaxWaiting = 256;
+constexpr std::size_t kMaxWaitingBytes = 4 * 1024 * 1024;
+constexpr auto kStartLimit = 10s;
+
+std::int64_t unix_ms() { return system_clock().unix_ms(); }
+
+struct Pipe {
+  Fd ours, theirs;
+};
+
+Result<Pipe> make_pipe(bool we_write) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) return sys_error("pipe");
+  Fd read(ends[0]), write(ends[1]);
+  Pipe pipe =
+      we_write ? Pipe{std::move(write), std::move(read)} : Pipe{std::move(read), std::move(write)};
+  return pipe;
+}
+
+// Only our end: what a program does with its own is its affair.
+void set_nonblocking(const Fd& fd) {
+  if (fd) ::fcntl(fd.get(), F_SETFL, ::fcntl(fd.get(), F_GETFL) | O_NONBLOCK);
+}
+
+Result<Fd> memory_file(std::string_view bytes) {
+  Fd memory(::memfd_create("start", MFD_CLOEXEC));
+  if (!memory ||
+      ::write(memory.get(), bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size()))
+    return sys_error("memory for a start");
+  return memory;
+}
+
+Result<void> check_file(const std::vector<std::string>& argv) {
+  static constexpr std::string_view kVerbs[] = {"read", "write", "delete", "list"};
+  if (argv.size() != 2 || std::ranges::find(kVerbs, argv[0]) == std::end(kVerbs))
+    return Error{Code::invalid, "a file operation is read, write, delete or list, and a path"};
+  const std::string& path = argv[1];
+  if (!path.starts_with('/'))
+    return Error{Code::invalid, str("not an absolute path: ", path), "PATH_NOT_ABSOLUTE"};
+  for (const auto& part : split(path, '/'))
+    if (part == "..")
+      return Error{Code::forbidden, str("a path with \"..\": ", path), "PATH_TRAVERSAL"};
+  return ok;
+}
+
+Result<void> check_tool(const std::vector<std::string>& argv) {
+  static constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
+  if (argv.size() != 1 || std::ranges::find(kTools, argv[0]) == std::end(kTools))
+    return Error{Code::invalid, str("no such tool: ", argv[0])};
+  return ok;
+}
+
+void cut_argv(std::vector<std::string>& argv) {
+  if (argv.size() > wire::kInfoArguments) argv.resize(wire::kInfoArguments);
+  std::size_t left = wire::kInfoArgumentBytes;
+  for (auto& argument : argv) {
+    if (argument.size() > left) argument.resize(left);
+    left -= argument.size();
+    argument.shrink_to_fit();
+  }
+}
+
+bool wants_stdin(const wire::StartSpec& spec) {
+  bool needs =
+      spec.kind == wire::Kind::tool || (spec.kind == wire::Kind::file && spec.argv[0] == "write");
+  return needs || spec.stdin_mode == wire::StdinMode::pipe;
+}
+
+}  // namespace
+
+Result<void> Hand::may_start(const wire::StartSpec& spec) const {
+  if (stopping_) return Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"};
+  if (spec.kind == wire::Kind::file) TRY_DO(check_file(spec.argv));
+  if (spec.kind == wire::Kind::tool) TRY_DO(check_tool(spec.argv));
+  if (processes_.size() + starts_.size() >= wire::kMaxProcesses)
+    return Error{Code::exhausted, str("at most ", wire::kMaxProcesses, " processes at a time"),
+                 "TOO_MANY_PROCESSES"};
+  if (waiting_.size() >= kMaxWaiting || waiting_bytes_ > kMaxWaitingBytes)
+    return Error{Code::exhausted, "too many starts at a time; try again", "TOO_MANY_STARTS"};
+  return ok;
+}
+
+void Hand::enqueue(Start start, bool first) {
+  start.deadline = now() + kStartLimit;
+  waiting_bytes_ += start.payload.size();
+  std::uint64_t id = next_start_++;
+  starts_.emplace(id, std::move(start));
+  if (first) {
+    waiting_.push_front(id);
+  } else {
+    waiting_.push_back(id);
+  }
+}
+
+void Hand::launch_waiting() {
+  if (auto failure = nursery_.take_failure())
+    while (!waiting_.empty()) start_failed(waiting_.front(), *failure);
+  while (!waiting_.empty()) {
+    auto blank = nursery_.take();
+    if (!blank) break;
+    std::uint64_t id = waiting_.front();
+    waiting_.pop_front();
+    Start& start = starts_.at(id);
+    waiting_bytes_ -= start.payload.size();
+    start.handle = blank->id;
+    start.pid = blank->pid;
+    blank->socket.rename(Source::start, id);
+    auto launched = launch(start, std::move(*blank));
+    if (launched) continue;
+    if (launched.error().code == Code::unavailable) {
+      try_again(id);
+    } else {
+      start_failed(id, launched.error());
+    }
+  }
+  if (!stopping_) nursery_.want(waiting_.size(), now());
+}
+
+// The blank died under it before it did anything: somebody inside kills what he finds. The next
+// one, then, until its deadline.
+void Hand::try_again(std::uint64_t id) {
+  Start& start = starts_.at(id);
+  nursery_.bury(std::move(start.group));
+  start.socket.reset();
+  for (Fd* fd : {&start.in, &start.out, &start.err, &start.control}) fd->reset();
+  start.handle = 0;
+  start.pid = 0;
+  waiting_.push_front(id);
+  waiting_bytes_ += start.payload.size();
+}
+
+Result<void> Hand::launch(Start& start, Blank blank) {
+  start.group = std::move(blank.group);
+  start.socket = std::move(blank.socket);
+  TRY(memory, memory_file(start.payload));
+  std::uint8_t flags = 0;
+  std::vector<int> fds{memory.get()};
+  std::vector<Fd> theirs;
+  auto give = [&](std::uint8_t flag, Fd end) {
+    flags |= flag;
+    fds.push_back(end.get());
+    theirs.push_back(std::move(end));
+  };
+  const auto& spec = start.spec;
+  if (start.is_shell || (!spec.pty && wants_stdin(spec))) {
+    TRY(pipe, make_pipe(true));
+    start.in = std::move(pipe.ours);
+    give(kHasInput, std::move(pipe.theirs));
+  }
+  if (start.is_shell) {
+    TRY(pipe, make_pipe(false));
+    TRY(control, make_pipe(false));
+    start.out = std::move(pipe.ours);
+    start.control = std::move(control.ours);
+    flags |= kHasError | kIsShell;
+    give(kHasOutput, std::move(pipe.theirs));
+    fds.push_back(fds.back());  // its stderr is its stdout
+    give(kIsShell, std::move(control.theirs));
+  } else if (!spec.pty) {
+    // What a file or tool call says is never thrown away: it is the answer.
+    bool all = spec.kind != wire::Kind::exec;
+    if (all || spec.stdout_mode == wire::OutputMode::capture) {
+      TRY(pipe, make_pipe(false));
+      start.out = std::move(pipe.ours);
+      give(kHasOutput, std::move(pipe.theirs));
+    }
+    if (all || spec.stderr_mode == wire::OutputMode::capture) {
+      TRY(pipe, make_pipe(false));
+      start.err = std::move(pipe.ours);
+      give(kHasError, std::move(pipe.theirs));
+    }
+  }
+  TRY_DO(sys::send_packet(start.socket.get(), std::string(1, static_cast<char>(flags)), fds,
+                          MSG_DONTWAIT));
+  start.socket.want(EPOLLIN);
+  return ok;
+}
+
+// Word of a child that is becoming something, or its silence: exec closes the socket.
+void Hand::on_start(std::uint64_t id) {
+  auto found = starts_.find(id);
+  if (found == starts_.end()) return;
+  Start& start = found->second;
+  while (start.socket) {
+    auto packet = sys::receive_packet(start.socket.get(), kChildMessage, 1);
+    if (!packet && packet.error().code == Code::exhausted) return;
+    if (!packet || packet->bytes.empty()) {
+      return start.exec_next ? started(id) : try_again(id);
+    }
+    if (packet->bytes[0] == kExec && start.spec.kind == wire::Kind::exec &&
+        (!start.spec.pty || start.out)) {
+      start.exec_next = true;
+      continue;
+    }
+    if (packet->bytes[0] == kReady && start.spec.pty && packet->fds.size() == 1 && !start.out) {
+      start.out = std::move(packet->fds[0]);
+      continue;  // and now the program
+    }
+    if (packet->bytes[0] == kReady && start.spec.kind != wire::Kind::exec) return started(id);
+    auto error = packet->bytes[0] == kFailed
+                     ? wire::decode_error(std::string_view(packet->bytes).substr(1))
+                     : Result<Error>(Error{Code::internal, ""});
+    return start_failed(id, error ? *error : Error{Code::internal, "nonsense from a child"});
+  }
+}
+
+void Hand::started(std::uint64_t id) {
+  auto node = starts_.extract(id);
+  Start& start = node.mapped();
+  if (start.is_shell) return shell_started(start);
+
+  auto made = std::make_unique<Process>(pool_);
+  Process& process = *made;
+  auto& info = process.info;
+  const auto& spec = start.spec;
+  info.handle = start.handle;
+  info.pid = static_cast<std::uint32_t>(start.pid);
+  info.kind = spec.kind;
+  info.pty = spec.pty;
+  if (spec.pty) info.rows = spec.rows, info.cols = spec.cols;
+  info.started_ms = unix_ms();
+  process.group = std::move(start.group);
+  process.starter = start.connection;
+  if (spec.timeout_ms > 0) process.deadline = now() + Millis(spec.timeout_ms);
+  if (spec.pty) {
+    // Two descriptors, because epoll knows each only once, and input waits on its own.
+    start.in = Fd(::fcntl(start.out.get(), F_DUPFD_CLOEXEC, 0));
+  }
+  info.stdin_writable = static_cast<bool>(start.in);
+  for (const Fd* fd : {&start.in, &start.out, &start.err}) set_nonblocking(*fd);
+  process.in = Watched(poll_, std::move(start.in), Source::input, info.handle);
+  process.out = Watched(poll_, std::move(start.out), Source::output, info.handle);
+  process.err = Watched(poll_, std::move(start.err), Source::error_output, info.handle);
+  process.out.want(EPOLLIN);
+  process.err.want(EPOLLIN);
+  if (spec.kind == wire::Kind::tool && spec.argv[0] == "bash") {
+    process.shell_spec = std::make_unique<wire::StartSpec>(spec);
+    start.socket.rename(Source::control, info.handle);
+    process.control = std::move(start.socket);
+  }
+  info.argv = std::move(start.spec.argv);
+  cut_argv(info.argv);
+  ++total_started_;
+  running_[start.pid] = info.handle;
+  processes_.emplace(info.handle, std::move(made));
+  Connection* engine = connection(start.connection);
+  if (!engine) return starter_gone(process);
+  engine->send(wire::Type::started, start.request, wire::encode(info));
+  if (spec.attach != wire::Attach::none && !engine->readers.contains(start.request))
+    add_reader(*engine, start.request, process, spec.attach == wire::Attach::hold, 0);
+}
+
+void Hand::start_failed(std::uint64_t id, Error error) {
+  auto node = starts_.extract(id);
+  Start& start = node.mapped();
+  if (start.handle == 0) {
+    waiting_bytes_ -= start.payload.size();
+    std::erase(waiting_, id);
+  } else {
+    // Nothing half-started may stay.
+    if (start.group.dir() < 0) ::kill(start.pid, SIGKILL);
+    nursery_.bury(std::move(start.group));
+  }
+  if (start.is_shell) return shell_failed(error);
+  if (Connection* engine = connection(start.connection)) engine->send(start.request, error);
+}
+
+}  // namespace glovebox::hand
