@@ -13,15 +13,16 @@
 namespace glovebox::engine {
 
 struct Options {
-  std::string state_dir;      // ours alone, 0700
-  std::string hand_program;   // build/bin/glovebox-hand
+  std::string state_dir;     // ours alone, 0700
+  std::string hand_program;  // build/bin/glovebox-hand
   std::string default_image = "host";
-  int blanks = 8;             // boxes' namespaces made ahead
+  int blanks = 8;  // boxes' namespaces made ahead
   int max_sandboxes = 2000;
   std::int64_t default_timeout_secs = 600;
   std::int64_t max_timeout_secs = 86400;
   std::int64_t default_pids = 512;
-  std::int64_t reserve_mb = 1024;  // of the state directory's file system: below it creates are refused
+  std::int64_t reserve_mb =
+      1024;  // of the state directory's file system: below it creates are refused
 };
 
 struct ListQuery {
@@ -35,9 +36,12 @@ struct ListPage {
   std::string next, previous;
 };
 
+struct Core;
+
 class Engine {
  public:
-  // Opens the state, starts or finds the launcher, finds the boxes of an earlier engine again and cleans up what a crash left.
+  // Opens the state, starts or finds the launcher, finds the boxes of an earlier engine again and
+  // cleans up what a crash left.
   static Task<std::unique_ptr<Engine>> open(net::Loop& loop, Options options);
   ~Engine();
 
@@ -46,17 +50,20 @@ class Engine {
   Result<ListPage> list(ListQuery query) const;
   Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
   Task<void> remove(std::string id_or_name);  // idempotent for a terminated one
-  // The hand of a running box, connected. Code::conflict with tag SANDBOX_NOT_RUNNING where there is none.
+  // The hand of a running box, connected. Code::gone for a terminated one, Code::conflict with tag
+  // SANDBOX_NOT_RUNNING for one that is not up yet.
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory
+  std::size_t running() const;      // boxes alive
   Task<void> close();               // boxes live on
+  Task<void>
+  destroy_all();  // no box, launcher, control group, claim or socket is left; then close()
 
  private:
-  struct Impl;
-  explicit Engine(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Engine(std::unique_ptr<Core> core);
+  std::unique_ptr<Core> core_;
 };
 
 }  // namespace glovebox::engine

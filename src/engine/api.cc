@@ -1,0 +1,163 @@
+#include "engine/api.h"
+
+#include "base/log.h"
+#include "engine/api_routing.h"
+#include "engine/api_state.h"
+#include "net/task.h"
+
+namespace glovebox::engine {
+
+using http::Body;
+using http::Request;
+using http::Response;
+
+namespace {
+
+constexpr std::size_t kSmall = 64 * 1024;
+constexpr std::size_t kStart = 1 << 20;
+constexpr std::size_t kToolInput = 8 << 20;
+struct Row {
+  std::string_view method, pattern;
+  Reply (*handler)(ApiState&, Request);
+  Body body = Body::none;
+  std::size_t limit = 0;
+  bool cancel_on_disconnect = false;
+};
+
+// Served below "" and below "/v1/namespaces/{ns}". Where a row has no body of interest but clients
+// send one, it is read.
+constexpr Row kLifecycle[] = {
+    {"POST", "/sandboxes", create_sandbox, Body::whole, kStart},
+    {"GET", "/sandboxes", list_sandboxes},
+    {"GET", "/sandboxes/{sbx}", get_sandbox},
+    {"PATCH", "/sandboxes/{sbx}", update_sandbox, Body::whole, kStart},
+    {"DELETE", "/sandboxes/{sbx}", delete_sandbox},
+    {"POST", "/sandboxes/{sbx}/suspend", sandbox_comes_later, Body::whole, kSmall},
+    {"POST", "/sandboxes/{sbx}/resume", sandbox_comes_later, Body::whole, kSmall},
+    {"POST", "/sandboxes/{sbx}/snapshot", sandbox_comes_later, Body::whole, kSmall},
+    {"POST", "/sandboxes/{sbx}/copy", sandbox_comes_later, Body::whole, kSmall},
+    {"POST", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
+    {"DELETE", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
+    {"GET", "/sandboxes/{sbx}/logs", sandbox_comes_later},
+    {"GET", "/sandboxes/{sbx}/processes", sandbox_comes_later},
+    {"GET", "/archived-sandboxes", comes_later},
+    {"GET", "/archived-sandboxes/{id}", comes_later},
+    {"GET", "/snapshots", no_snapshots},
+    {"GET", "/snapshots/{id}", no_such_thing},
+    {"DELETE", "/snapshots/{id}", no_such_thing},
+    {"GET", "/sandbox-pools", no_pools},
+    {"POST", "/sandbox-pools", comes_later, Body::whole, kSmall},
+    {"GET", "/sandbox-pools/{id}", no_such_thing},
+    {"PUT", "/sandbox-pools/{id}", no_such_thing, Body::whole, kSmall},
+    {"DELETE", "/sandbox-pools/{id}", no_such_thing},
+    {"POST", "/sandbox-pools/{id}/sandboxes", no_such_thing, Body::whole, kSmall},
+};
+
+constexpr Row kOther[] = {
+    {"GET", "/healthz", healthz},
+    {"GET", "/metrics", metrics_page},
+    {"POST", "/platform/v1/keys/introspect", introspect_key, Body::whole, kSmall},
+    {"GET", "/platform/v1/sandbox-templates", comes_later},
+    {"POST", "/platform/v1/sandbox-templates", comes_later, Body::whole, kStart},
+    {"GET", "/platform/v1/sandbox-templates/by-name/{name}", comes_later},
+    {"DELETE", "/platform/v1/sandbox-templates/{name}", comes_later},
+    {"POST", "/platform/v1/sandbox-template-builds", comes_later, Body::whole, kStart},
+};
+
+// Below "/s/{sbx}/api/v1"; rewrite() leads the other two ways of naming a sandbox here.
+constexpr Row kDataPlane[] = {
+    {"GET", "/health", box_health},
+    {"GET", "/info", box_info},
+    {"POST", "/processes", start_process, Body::whole, kStart},
+    {"GET", "/processes", list_processes},
+    {"POST", "/processes/run", run_process, Body::whole, kStart},
+    {"GET", "/processes/{p}", get_process},
+    {"DELETE", "/processes/{p}", kill_process},
+    {"POST", "/processes/{p}/restart", comes_later, Body::whole, kSmall},
+    {"POST", "/processes/{p}/signal", signal_process, Body::whole, kSmall},
+    {"POST", "/processes/{p}/stdin", write_stdin, Body::stream, 0, true},
+    {"POST", "/processes/{p}/stdin/close", close_stdin, Body::whole, kSmall},
+    {"GET", "/processes/{p}/stdout", get_output},
+    {"GET", "/processes/{p}/stderr", get_output},
+    {"GET", "/processes/{p}/output", get_output},
+    {"GET", "/processes/{p}/stdout/follow", follow_output},
+    {"GET", "/processes/{p}/stderr/follow", follow_output},
+    {"GET", "/processes/{p}/output/follow", follow_output},
+    {"GET", "/files", read_file},
+    {"PUT", "/files", write_file, Body::stream, 0, true},
+    {"DELETE", "/files", delete_file},
+    {"GET", "/files/list", list_files},
+    {"POST", "/pty", create_pty, Body::whole, kStart},
+    {"GET", "/pty", list_ptys},
+    {"GET", "/pty/{id}", get_pty},
+    {"DELETE", "/pty/{id}", delete_pty},
+    {"POST", "/pty/{id}/resize", resize_pty, Body::whole, kSmall},
+    {"GET", "/pty/{id}/ws", pty_socket},
+    {"GET", "/tunnels/tcp", comes_later},
+    {"GET", "/ssh/status", comes_later},
+    {"POST", "/ssh/enable", comes_later, Body::whole, kSmall},
+    {"POST", "/ssh/disable", comes_later, Body::whole, kSmall},
+    {"POST", "/blob/sign", comes_later, Body::whole, kSmall},
+    // Ours.
+    {"GET", "/exec/ws", exec_socket},
+    {"POST", "/tools/{tool}", call_tool, Body::whole, kToolInput, true},
+};
+
+http::Route route(ApiState& api, std::string_view prefix, const Row& row) {
+  http::Route route;
+  route.method = row.method;
+  route.pattern = str(prefix, row.pattern);
+  route.body = row.body;
+  route.body_limit = row.limit;
+  route.cancel_on_disconnect = row.cancel_on_disconnect;
+  route.handler = [&api, handler = row.handler](Request request) {
+    return handler(api, std::move(request));
+  };
+  return route;
+}
+
+}  // namespace
+
+Api::Api(net::Loop& loop, Engine& engine, ApiKeys keys)
+    : state_(new ApiState{loop, engine, std::move(keys), net::TaskGroup(loop), {}}) {}
+Api::~Api() = default;
+void Api::set_keys(ApiKeys keys) { state_->keys = std::move(keys); }
+Task<void> Api::close(Millis limit) { return state_->tasks.finish(limit); }
+
+std::vector<http::Route> Api::routes() {
+  std::vector<http::Route> routes;
+  for (std::string_view prefix : {"", "/v1/namespaces/{ns}"})
+    for (const Row& row : kLifecycle) routes.push_back(route(*state_, prefix, row));
+  for (const Row& row : kOther) routes.push_back(route(*state_, "", row));
+  for (const Row& row : kDataPlane) routes.push_back(route(*state_, "/s/{sbx}/api/v1", row));
+  return routes;
+}
+
+http::ServerOptions Api::server_options() {
+  http::ServerOptions options;
+  options.allowed_hosts = {"localhost", "127.0.0.1", "127.0.0.2", "[::1]", ".local"};
+  options.rewrite = name_sandbox_in_path;
+  options.guard = [state = state_.get()](const Request& request) -> Result<void> {
+    if (is_pty_socket(request) && is_pty_token(*state, request)) return ok;
+    return check_key(state->keys, request);
+  };
+  return options;
+}
+
+Task<Box> box_of(ApiState& api, const Request& request) {
+  const std::string sandbox = request.param("sbx");
+  auto record = api.engine.get(sandbox);
+  if (!record) {
+    if (record.error().code == Code::not_found) record.error().tag = "SANDBOX_NOT_FOUND";
+    co_return std::move(record.error());
+  }
+  CO_TRY(hand, co_await api.engine.hand(record->id));
+  co_return Box{std::move(*record), std::move(hand)};
+}
+
+Error after_effect(Error error) {
+  if (error.code == Code::unavailable || error.code == Code::timeout) error.code = Code::internal;
+  return error;
+}
+
+}  // namespace glovebox::engine

@@ -1,0 +1,66 @@
+#include "engine/api_lines.h"
+
+#include <algorithm>
+
+namespace glovebox::engine {
+
+// At most `limit`, and less where that would cut a character of UTF-8 in two.
+static std::size_t whole_characters(std::string_view text, std::size_t limit) {
+  if (text.size() <= limit) return text.size();
+  std::size_t end = limit;
+  auto continues = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & 0xc0) == 0x80;
+  };
+  while (end > limit - 3 && continues(end)) --end;
+  return continues(end) ? limit : end;  // no text at all: any place is as good
+}
+
+void LineCutter::flush(std::uint8_t stream, std::size_t bytes, std::vector<Line>& out) {
+  Partial& line = partial(stream);
+  out.push_back({valid_utf8(std::string_view(line.text).substr(0, bytes)), line.unix_ms, stream});
+  line.text.erase(0, bytes);
+}
+
+void LineCutter::add(const OutputEvent& output, std::vector<Line>& out) {
+  Partial& line = partial(output.stream);
+  last_ms_ = output.unix_ms;
+  for (std::string_view rest = output.bytes; !rest.empty();) {
+    if (line.text.empty()) line.unix_ms = output.unix_ms;
+    const std::size_t newline = rest.find('\n');
+    line.text += rest.substr(0, newline);
+    while (line.text.size() > kMaxLine)
+      flush(output.stream, whole_characters(line.text, kMaxLine), out);
+    if (newline == rest.npos) break;
+    flush(output.stream, line.text.size(), out);
+    rest.remove_prefix(newline + 1);
+  }
+}
+
+void LineCutter::add(const GapEvent& gap, std::vector<Line>& out) {
+  end(out);
+  const std::uint64_t bytes = gap.to - gap.from;
+  out.push_back({str("[… ", bytes, " bytes of output are missing …]"), last_ms_, 0, bytes});
+}
+
+void LineCutter::end(std::vector<Line>& out) {
+  for (std::uint8_t stream : {wire::kStdout, wire::kStderr})
+    if (!partial(stream).text.empty()) flush(stream, partial(stream).text.size(), out);
+}
+
+std::string encode_line(const Line& line, bool with_stream) {
+  std::string out = str(R"({"line":")", json_escape(line.text), R"(","timestamp":)", line.unix_ms);
+  if (with_stream && line.stream)
+    out += line.stream == wire::kStderr ? R"(,"stream":"stderr")" : R"(,"stream":"stdout")";
+  if (line.gap) out += str(R"(,"gap":)", line.gap);
+  return out += '}';
+}
+
+std::string encode_exit(const wire::ProcessInfo& info) {
+  std::string out = info.status == wire::Status::exited ? str(R"({"exit_code":)", info.exit_code)
+                                                        : str(R"({"signal":)", info.signal);
+  if (info.status == wire::Status::oom_killed) out += R"(,"oom_killed":true)";
+  if (info.timed_out) out += R"(,"timed_out":true)";
+  return out += '}';
+}
+
+}  // namespace glovebox::engine

@@ -1,0 +1,123 @@
+// What the handlers of the API share. Each api_*.cc has the handlers of one chapter of docs/api.md;
+// api.cc has their list.
+#pragma once
+
+#include <set>
+#include <string>
+#include <utility>
+
+#include "engine/api.h"
+#include "engine/hand_link.h"
+#include "http/message.h"
+
+namespace glovebox::engine {
+
+struct ApiState {
+  net::Loop& loop;
+  Engine& engine;
+  ApiKeys keys;
+  net::TaskGroup tasks;
+  // Terminals {sandbox, handle} that are being ended by a DELETE: their sockets say so when they
+  // close.
+  std::set<std::pair<std::string, std::uint64_t>> ending_ptys;
+};
+
+// The sandbox of a data-plane request, running, with its hand.
+struct Box {
+  wire::SandboxRecord record;
+  std::shared_ptr<HandLink> hand;
+};
+Task<Box> box_of(ApiState& api, const http::Request& request);
+
+// A process that lives for one request: unless it has ended, dropping this kills it and what it
+// started.
+class Operation {
+ public:
+  static Task<std::shared_ptr<Operation>> start(std::shared_ptr<HandLink> hand,
+                                                wire::StartSpec spec);
+  ~Operation();
+  Operation(const Operation&) = delete;
+
+  const wire::ProcessInfo& info() const { return attachment_->info(); }
+  const std::shared_ptr<HandLink>& hand() const { return hand_; }
+  Task<ProcessEvent> next(Millis limit);
+  // Feeds all of stdin and closes it. That the process does not want it is no error: its end says
+  // why.
+  Task<void> feed(std::string bytes);
+
+  struct Outcome {
+    wire::ProcessInfo info;
+    std::string out, err;
+  };
+  // To the end. Code::too_large when there is more than `limit` on stdout; of stderr the first part
+  // is kept.
+  Task<Outcome> finish(std::size_t limit);
+
+ private:
+  Operation(std::shared_ptr<HandLink> hand, std::unique_ptr<Attachment> attachment,
+            wire::Kind kind);
+  std::shared_ptr<HandLink> hand_;
+  std::unique_ptr<Attachment> attachment_;
+  wire::Kind kind_;
+  bool ended_ = false;
+};
+
+// Statuses that make clients try again are not for requests that may have had their effect.
+Error after_effect(Error error);
+
+using Reply = Task<http::Response>;
+
+// api_sandboxes.cc
+Reply create_sandbox(ApiState& api, http::Request request);
+Reply list_sandboxes(ApiState& api, http::Request request);
+Reply get_sandbox(ApiState& api, http::Request request);
+Reply update_sandbox(ApiState& api, http::Request request);
+Reply delete_sandbox(ApiState& api, http::Request request);
+Reply sandbox_comes_later(ApiState& api, http::Request request);
+Reply comes_later(ApiState& api, http::Request request);
+Reply no_snapshots(ApiState& api, http::Request request);
+Reply no_pools(ApiState& api, http::Request request);
+Reply no_such_thing(ApiState& api, http::Request request);
+Reply introspect_key(ApiState& api, http::Request request);
+Reply healthz(ApiState& api, http::Request request);
+Reply metrics_page(ApiState& api, http::Request request);
+
+// api_processes.cc
+Reply box_health(ApiState& api, http::Request request);
+Reply box_info(ApiState& api, http::Request request);
+Reply start_process(ApiState& api, http::Request request);
+Reply list_processes(ApiState& api, http::Request request);
+Reply get_process(ApiState& api, http::Request request);
+Reply kill_process(ApiState& api, http::Request request);
+Reply signal_process(ApiState& api, http::Request request);
+Reply write_stdin(ApiState& api, http::Request request);
+Reply close_stdin(ApiState& api, http::Request request);
+
+// api_output.cc
+Reply get_output(ApiState& api,
+                 http::Request request);  // by the last part of the path: stdout, stderr, output
+Reply follow_output(ApiState& api, http::Request request);  // the same, one part before the last
+Reply run_process(ApiState& api, http::Request request);
+Task<wire::ProcessInfo> find_process(std::shared_ptr<HandLink> hand, std::string id);
+
+// api_files.cc
+Reply read_file(ApiState& api, http::Request request);
+Reply write_file(ApiState& api, http::Request request);
+Reply delete_file(ApiState& api, http::Request request);
+Reply list_files(ApiState& api, http::Request request);
+Reply call_tool(ApiState& api, http::Request request);
+
+// api_pty.cc
+Reply create_pty(ApiState& api, http::Request request);
+Reply list_ptys(ApiState& api, http::Request request);
+Reply get_pty(ApiState& api, http::Request request);
+Reply delete_pty(ApiState& api, http::Request request);
+Reply resize_pty(ApiState& api, http::Request request);
+Reply pty_socket(ApiState& api, http::Request request);
+// True for a token of this instance that has not expired; what it is for pty_socket checks.
+bool is_pty_token(const ApiState& api, const http::Request& request);
+
+// api_exec.cc
+Reply exec_socket(ApiState& api, http::Request request);
+
+}  // namespace glovebox::engine

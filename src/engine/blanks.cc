@@ -1,0 +1,73 @@
+// Blanks: boxes of the default image made ahead up to the point where they must be told what they
+// are. Making one is slow (a network namespace, control groups, the views of /proc and /dev),
+// claiming one is not.
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "engine/core.h"
+#include "net/task.h"
+#include "sys/tree.h"
+
+namespace glovebox::engine {
+
+static metrics::Gauge blanks_ready("engine_blanks", "Boxes made ahead.");
+
+constexpr std::size_t kIdLength = 21;  // the form of ids that the API's clients tell from names
+
+Result<uid_t> Core::take_range() {
+  for (int round = 0; round < 2; ++round) {
+    for (uid_t base : claims->ranges())
+      if (ranges_taken.insert(base).second) return base;
+    TRY_DO(claims->extend());
+  }
+  return Error{Code::exhausted, "no range of user ids is free"};
+}
+
+// Upper and work directory. Programs that look their own name up must find it without asking
+// anybody.
+Result<void> Core::make_box_dir(const std::string& id) const {
+  std::string dir = path(box_dir(id));
+  for (auto part : {"/u/etc", "/w"}) TRY_DO(sys::make_dirs(dir + part, 0755));
+  TRY_DO(sys::create_file(dir + "/u/etc/hostname", id + "\n", 0644));
+  return sys::create_file(dir + "/u/etc/hosts", wire::hosts_file(id), 0644);
+}
+
+Task<Blank> Core::make_blank() {
+  CO_TRY(base, take_range());
+  Blank blank{random_id(kIdLength), base};
+  auto made = make_box_dir(blank.id);
+  if (made)
+    made = co_await launcher->prepare(
+        {blank.id, blank.base, image.root, box_dir(blank.id), image.usr_mask, limits_of({})});
+  if (made) co_return blank;
+  // It may exist all the same (an answer that came too late): cleaned like any box before its ids
+  // are used again.
+  start_cleaning(blank.id, blank.base);
+  co_return std::move(made.error()).with("make a box ahead");
+}
+
+Task<void> Core::keep_blanks() {
+  while (!closing) {
+    // Creates come first: both keep the launcher busy.
+    bool wanted = blanks.size() < static_cast<std::size_t>(options.blanks) && creating == 0 &&
+                  launcher && launcher->alive();
+    if (!wanted) {
+      (void)co_await blanks_wanted.wait(1s);
+      continue;
+    }
+    auto blank = co_await make_blank();
+    if (!blank) {
+      log::warn("engine.blank", {{"error", blank.error().what}});
+      (void)co_await net::sleep(1s);
+      continue;
+    }
+    blanks.push_back(*blank);
+    blanks_ready.set(static_cast<std::int64_t>(blanks.size()));
+  }
+  co_return ok;
+}
+
+}  // namespace glovebox::engine

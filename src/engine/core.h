@@ -1,0 +1,129 @@
+// The engine's insides, shared by the files of its verbs: create.cc, remove.cc, recover.cc,
+// blanks.cc, and engine.cc in front.
+//
+// Order everywhere: disk first, kernel second, memory third, the world last. Whatever a crash
+// leaves between two of these is found by recover.cc, which believes the kernel about what runs and
+// the disk about what should.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "base/fd.h"
+#include "engine/claims.h"
+#include "engine/engine.h"
+#include "engine/launcher_link.h"
+#include "engine/records.h"
+#include "net/loop.h"
+#include "sys/cgroup.h"
+
+namespace glovebox::engine {
+
+// A read-only root that boxes start from. Paths are below the state directory.
+struct Image {
+  std::string root;
+  std::string usr_mask;  // over the machine's /usr; empty: the image has its own
+  std::string generation;
+  std::vector<std::string> env;
+  std::string cwd;
+};
+
+// A box with a record that is not terminated.
+struct Box {
+  wire::SandboxRecord record;
+  uid_t base = 0;
+  pid_t pid = 0;         // of the hand, on the host; 0 until it runs
+  bool settled = false;  // its creation has ended, well or not
+  net::Event changed;
+  std::shared_ptr<HandLink> link;
+  bool linking = false;
+};
+
+struct Blank {  // a box that waits to be told what it is: its id is the one the next sandbox gets
+  std::string id;
+  uid_t base = 0;
+};
+
+struct Core {
+  Core(net::Loop& loop, Options options);
+
+  // recover.cc
+  Task<void> open();
+  Task<void> recover();
+  Result<void> adopt_or_end(const Row& row, const std::map<std::string, wire::BoxNote>& notes);
+  Result<void> sweep(const std::set<std::string>& known);
+  Task<void> regain_launcher();
+  Task<void> watch(std::string id, pid_t pid);  // a box whose parent is no launcher of ours
+  Task<void> open_launcher();
+
+  // blanks.cc
+  Task<Blank> make_blank();
+  Result<void> make_box_dir(const std::string& id) const;
+  Task<void> keep_blanks();
+  Result<uid_t> take_range();
+
+  // create.cc
+  Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
+  Result<void> check(const wire::CreateSandbox& spec) const;
+  wire::BoxLimits limits_of(const wire::Resources& resources) const;
+  Result<void> check_room() const;
+  Task<void> launch(std::shared_ptr<Box> box, wire::CreateSandbox spec);
+  Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
+  Result<void> check_network(const std::optional<wire::Network>& network) const;
+
+  // remove.cc
+  Task<void> remove(std::string id_or_name);
+  Result<void> terminate(const std::shared_ptr<Box>& box, std::string outcome, std::string reason,
+                         std::string details);
+  Task<void> kill(std::string id);
+  void start_cleaning(const std::string& id, uid_t base);
+  Task<void> clean(std::string id, uid_t base);
+  Task<void> clean_kernel(std::string id);
+  void on_exit(const wire::BoxNote& note);
+  Task<void> destroy_all();
+
+  // engine.cc
+  std::shared_ptr<Box> find(const std::string& id_or_name) const;
+  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+  Task<void> synced();  // what was committed so far survives a power cut
+  // Runs a task to its end whatever becomes of who asked: a client that hangs up must not leave
+  // half a box.
+  template <class T>
+  Task<T> finish(std::string name, Task<T> task);
+
+  std::string path(std::string_view below) const { return str(options.state_dir, "/", below); }
+  std::string box_dir(std::string_view id) const { return str("boxes/", id); }
+  std::string hand_socket(std::string_view id) const { return str("hands/", id, ".sock"); }
+
+  net::Loop& loop;
+  Options options;
+  std::string instance, prefix;
+  Secret token_key;
+  Fd hands_dir;  // sockets are dialled through it: no limit on the length of the state directory's
+                 // name
+  std::optional<Records> records;
+  std::optional<Claims> claims;
+  sys::CgroupRoots cgroups;
+  Image image;
+  std::map<std::string, std::shared_ptr<Box>> boxes;
+  std::map<std::string, std::string> names;  // of live boxes → id
+  std::set<uid_t> ranges_taken;
+  std::deque<Blank> blanks;
+  net::Event blanks_wanted;
+  std::size_t creating = 0, cleaning = 0;
+  net::Event cleaned;
+  bool closing = false;
+  std::atomic<bool> stopping =
+      false;  // read by the pool's threads: what can wait for the next start does
+  net::Pool pool{4};
+  net::Pool killers{1};  // a delete must not queue behind the removal of somebody's million files
+  net::TaskGroup work;
+  std::unique_ptr<LauncherLink> launcher;
+};
+
+}  // namespace glovebox::engine

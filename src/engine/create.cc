@@ -1,0 +1,204 @@
+// Creating a sandbox, and changing one.
+
+#include <sys/socket.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/metrics.h"
+#include "engine/finish.h"
+#include "sys/unix_socket.h"
+
+namespace glovebox::engine {
+
+static metrics::Histogram create_seconds("engine_sandbox_create_seconds",
+                                         "From the request to a running sandbox.");
+static metrics::Counter created_total("engine_sandboxes_created_total", "Sandboxes that came up.");
+static metrics::Counter create_failed_total("engine_sandbox_create_failures_total",
+                                            "Sandboxes that did not.");
+static metrics::Gauge alive("engine_sandboxes", "Sandboxes that are not terminated.");
+
+wire::BoxLimits Core::limits_of(const wire::Resources& resources) const {
+  return {static_cast<std::uint64_t>(resources.memory_mb) << 20,
+          static_cast<std::uint32_t>(std::lround(resources.cpus * 1000)),
+          static_cast<std::uint64_t>(options.default_pids)};
+}
+
+Result<void> Core::check_network(const std::optional<wire::Network>& network) const {
+  if (network && !network->allow_out.empty())
+    return Error{Code::unsupported,
+                 "network.allow_out: sandboxes have loopback only for now, nothing leaves them",
+                 "NOT_IMPLEMENTED"};
+  return ok;
+}
+
+Result<void> Core::check(const wire::CreateSandbox& spec) const {
+  auto later = [](std::string_view what) {
+    return Error{Code::unsupported, str(what, ": not to be had here yet"), "NOT_IMPLEMENTED"};
+  };
+  if (!spec.snapshot_id.empty()) return later("snapshot_id");
+  if (!spec.template_id.empty()) return later("template_id");
+  if (spec.has_file_systems) return later("file_systems");
+  if (spec.has_gpus) return later("resources.gpus");
+  if (spec.has_secrets) return later("secret_names");
+  if (!spec.isolation.empty() && spec.isolation != "auto" && spec.isolation != "namespace")
+    return later("isolation " + spec.isolation);
+  if (!spec.image.empty() && spec.image != "host")
+    return Error{Code::invalid, str("image ", spec.image, ": not known here; there is: host"),
+                 "IMAGE_NOT_FOUND"};
+  if (spec.timeout_secs && *spec.timeout_secs > options.max_timeout_secs)
+    return Error{Code::invalid, str("timeout_secs: at most ", options.max_timeout_secs)};
+  TRY_DO(check_network(spec.network));
+  if (!spec.name.empty() && names.contains(spec.name))
+    return Error{Code::conflict, str("a sandbox named ", spec.name, " exists"), "NAME_TAKEN"};
+  if (boxes.size() >= static_cast<std::size_t>(options.max_sandboxes))
+    return Error{Code::exhausted,
+                 str("there are ", boxes.size(), " sandboxes, the limit of this engine"),
+                 "TOO_MANY_SANDBOXES"};
+  return check_room();
+}
+
+// Refused before anything breaks: what runs must go on being able to write.
+Result<void> Core::check_room() const {
+  struct statvfs info{};
+  if (::statvfs(options.state_dir.c_str(), &info) < 0) return sys_error("look at free space");
+  auto free_mb = static_cast<std::int64_t>(info.f_bavail * info.f_frsize >> 20);
+  if (free_mb < options.reserve_mb)
+    return Error{Code::exhausted,
+                 str("only ", free_mb, " MB of disk are free in ", options.state_dir, ", and ",
+                     options.reserve_mb, " are kept in reserve"),
+                 "DISK_FULL"};
+  return ok;
+}
+
+Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
+  auto begun = std::chrono::steady_clock::now();
+  CO_TRY_DO(check(spec));
+  auto box = std::make_shared<Box>();
+  wire::SandboxRecord& record = box->record;
+  record.name = spec.name;
+  record.image = spec.image;
+  record.resources = spec.resources;
+  record.timeout_secs = spec.timeout_secs.value_or(options.default_timeout_secs);
+  if (record.timeout_secs == 0) record.timeout_secs = options.max_timeout_secs;
+  record.entrypoint = spec.entrypoint;
+  record.network = spec.network;
+  record.exposed_ports = spec.exposed_ports;
+  record.allow_unauthenticated_access = spec.allow_unauthenticated_access;
+  record.created_at = system_clock().unix_ms();
+  if (!record.name.empty()) {
+    CO_TRY(generation, records->next_generation(record.name));
+    record.generation = generation;
+    names[record.name] = "";  // taken from here on; the id follows
+  }
+  ++creating;
+  auto made = co_await launch(box, std::move(spec));
+  --creating;
+  blanks_wanted.notify();
+  box->settled = true;
+  box->changed.notify();
+  if (!made) {
+    create_failed_total.add();
+    if (record.id.empty()) {
+      names.erase(record.name);
+    } else if (record.status != wire::State::terminated) {
+      auto ended = terminate(box, "Failure", "StartupFailedInternalError", made.error().what);
+      if (!ended)
+        log::error("engine.terminate", {{"sandbox", record.id}, {"error", ended.error().what}});
+    }
+    co_return std::move(made.error()).with("create sandbox");
+  }
+  created_total.add();
+  create_seconds.observe(
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+  log::info("sandbox.created", {{"sandbox", record.id}, {"name", record.name}});
+  co_return record;
+}
+
+Task<void> Core::launch(std::shared_ptr<Box> box, wire::CreateSandbox spec) {
+  wire::SandboxRecord& record = box->record;
+  Blank blank;
+  if (!blanks.empty()) {
+    blank = blanks.front();
+    blanks.pop_front();
+  } else {
+    CO_TRY(made, co_await make_blank());
+    blank = made;
+  }
+  record.id = blank.id;
+  box->base = blank.base;
+  if (!record.name.empty()) names[record.name] = record.id;
+  boxes[record.id] = box;
+  alive.set(static_cast<std::int64_t>(boxes.size()));
+
+  CO_FAULT("create.before_row");
+  CO_TRY_DO(records->insert({record, box->base, false}), "note");
+  CO_FAULT("create.after_row");
+  CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
+  CO_FAULT("create.after_socket");
+
+  wire::LaunchBox plan;
+  plan.id = record.id;
+  plan.hostname = record.name.empty() ? record.id : record.name;
+  plan.limits = limits_of(record.resources);
+  plan.max_file_bytes = static_cast<std::uint64_t>(record.resources.disk_mb) << 20;
+  plan.env = image.env;
+  plan.cwd = image.cwd;
+  CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
+  box->pid = static_cast<pid_t>(pid);
+  CO_FAULT("create.after_launch");
+  if (!spec.entrypoint.empty()) {
+    CO_TRY(link, co_await HandLink::connect(
+                     loop, str("/proc/self/fd/", hands_dir.get(), "/", record.id, ".sock"), 30s));
+    box->link = link;
+    wire::StartSpec start;
+    start.argv = spec.entrypoint;
+    CO_TRY_DO(co_await link->start(std::move(start)), "entrypoint");
+  }
+  wire::SandboxRecord running = record;
+  running.status = wire::State::running;
+  running.tier = "active";
+  CO_TRY_DO(records->save(running), "note that it runs");
+  CO_FAULT("create.after_running");
+  record = std::move(running);
+  // A name is a promise: it survives a power cut. A sandbox without one could not outlive it
+  // anyway.
+  if (!record.name.empty()) CO_TRY_DO(co_await synced());
+  co_return ok;
+}
+
+Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandbox change) {
+  auto box = find(id_or_name);
+  if (!box) {
+    CO_TRY(record, records->find(id_or_name));
+    co_return Error{Code::conflict, str("sandbox ", record.id, " is ", record.status),
+                    "SANDBOX_NOT_RUNNING"};
+  }
+  CO_TRY_DO(check_network(change.network));
+  wire::SandboxRecord record = box->record;
+  if (change.name && *change.name != record.name) {
+    if (names.contains(*change.name))
+      co_return Error{Code::conflict, str("a sandbox named ", *change.name, " exists"),
+                      "NAME_TAKEN"};
+    record.name = *change.name;
+  }
+  if (change.allow_unauthenticated_access)
+    record.allow_unauthenticated_access = *change.allow_unauthenticated_access;
+  if (change.exposed_ports) record.exposed_ports = *change.exposed_ports;
+  if (change.clear_network) record.network.reset();
+  if (change.network) record.network = change.network;
+  CO_TRY_DO(records->save(record), "note");
+  if (record.name != box->record.name) {
+    names.erase(box->record.name);
+    names[record.name] = record.id;
+  }
+  box->record = record;
+  CO_TRY_DO(co_await synced());
+  co_return record;
+}
+
+}  // namespace glovebox::engine

@@ -1,0 +1,92 @@
+#include "engine/engine.h"
+
+#include "base/log.h"
+#include "engine/finish.h"
+
+namespace glovebox::engine {
+
+Core::Core(net::Loop& loop_, Options options_)
+    : loop(loop_), options(std::move(options_)), work(loop_) {}
+
+std::shared_ptr<Box> Core::find(const std::string& id_or_name) const {
+  auto box = boxes.find(id_or_name);
+  if (box != boxes.end()) return box->second;
+  auto name = names.find(id_or_name);
+  if (name == names.end()) return nullptr;
+  box = boxes.find(name->second);
+  return box == boxes.end() ? nullptr : box->second;
+}
+
+Task<void> Core::synced() {
+  std::function<Result<void>()> sync = [this] { return records->sync(); };
+  co_return co_await pool.run(std::move(sync));
+}
+
+Task<std::shared_ptr<HandLink>> Core::hand(std::string id_or_name) {
+  auto box = find(id_or_name);
+  if (!box) {
+    CO_TRY(record, records->find(id_or_name));
+    co_return Error{Code::gone, str("sandbox ", record.id, " is terminated"), "SANDBOX_TERMINATED"};
+  }
+  for (;;) {
+    if (box->record.status != wire::State::running)
+      co_return Error{Code::conflict, str("sandbox ", box->record.id, " is ", box->record.status),
+                      "SANDBOX_NOT_RUNNING"};
+    if (box->link && box->link->alive()) co_return box->link;
+    if (!box->linking) break;
+    (void)co_await box->changed.wait(1s);  // somebody else is dialling
+  }
+  box->linking = true;
+  auto link = co_await HandLink::connect(
+      loop, str("/proc/self/fd/", hands_dir.get(), "/", box->record.id, ".sock"), 30s);
+  box->linking = false;
+  if (link) box->link = *link;
+  box->changed.notify();
+  if (!link) co_return std::move(link.error()).with(str("the hand of ", box->record.id));
+  co_return *link;
+}
+
+Task<std::unique_ptr<Engine>> Engine::open(net::Loop& loop, Options options) {
+  auto core = std::make_unique<Core>(loop, std::move(options));
+  CO_TRY_DO(co_await core->open(), "open engine in ", core->options.state_dir);
+  co_return std::unique_ptr<Engine>(new Engine(std::move(core)));
+}
+
+Engine::Engine(std::unique_ptr<Core> core) : core_(std::move(core)) {}
+Engine::~Engine() = default;
+
+Task<wire::SandboxRecord> Engine::create(wire::CreateSandbox spec) {
+  return core_->finish("create", core_->create(std::move(spec)));
+}
+Result<wire::SandboxRecord> Engine::get(std::string id_or_name) const {
+  auto box = core_->find(id_or_name);
+  if (box) return box->record;
+  return core_->records->find(id_or_name);
+}
+Result<ListPage> Engine::list(ListQuery query) const { return core_->records->list(query); }
+Task<wire::SandboxRecord> Engine::update(std::string id_or_name, wire::UpdateSandbox change) {
+  return core_->finish("update", core_->update(std::move(id_or_name), std::move(change)));
+}
+Task<void> Engine::remove(std::string id_or_name) {
+  return core_->finish("remove", core_->remove(std::move(id_or_name)));
+}
+Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
+  return core_->hand(std::move(id_or_name));
+}
+
+const std::string& Engine::instance() const { return core_->instance; }
+const Secret& Engine::token_key() const { return core_->token_key; }
+std::size_t Engine::running() const { return core_->boxes.size(); }
+
+Task<void> Engine::close() {
+  core_->closing = true;
+  core_->stopping = true;
+  core_->blanks_wanted.notify();
+  co_return co_await core_->work.finish(10s);
+}
+Task<void> Engine::destroy_all() {
+  CO_TRY_DO(co_await core_->destroy_all());
+  co_return co_await close();
+}
+
+}  // namespace glovebox::engine

@@ -1,0 +1,125 @@
+#include "engine/image_host.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/random.h"
+#include "engine/image_parts.h"
+#include "sys/tree.h"
+
+namespace glovebox::engine {
+
+namespace {
+
+constexpr std::string_view kFormat =
+    "host image 1";  // change it when the same machine should give another image
+constexpr std::string_view kUnfinished = ".new-";
+
+// What says which programs are in /usr: the databases of dpkg, rpm and apk. The first is there on
+// all machines we know.
+constexpr const char* kPackageDatabases[] = {"/var/lib/dpkg/status",
+                                             "/usr/lib/sysimage/rpm/rpmdb.sqlite",
+                                             "/var/lib/rpm/rpmdb.sqlite", "/lib/apk/db/installed"};
+
+class Hash {
+ public:
+  Hash() { ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr); }
+  void add(std::string_view bytes) {
+    ::EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
+  }
+  std::string finish() {
+    std::uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned size = 0;
+    ::EVP_DigestFinal_ex(context_.get(), digest, &size);
+    return hex(std::span(digest, size));
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, decltype([](EVP_MD_CTX* context) { ::EVP_MD_CTX_free(context); })>
+      context_{::EVP_MD_CTX_new()};
+};
+
+Result<std::string> generation_of(const std::string& host) {
+  Hash hash;
+  hash.add(kFormat);
+  bool known = false;
+  for (const char* database : kPackageDatabases) {
+    Fd file(::open((host + database).c_str(), O_RDONLY | O_CLOEXEC));
+    if (!file) continue;
+    known = true;
+    hash.add(database);
+    char buffer[65536];
+    ssize_t n;
+    while ((n = ::read(file.get(), buffer, sizeof buffer)) > 0)
+      hash.add({buffer, static_cast<std::size_t>(n)});
+    if (n < 0) return sys_error(str("read ", database));
+  }
+  if (!known)
+    return Error{Code::unsupported,
+                 "no package database that tells which programs this machine has"};
+  return hash.finish().substr(0, 16);
+}
+
+Result<void> remove_unfinished(const Fd& dir) {
+  using Dir = std::unique_ptr<DIR, decltype([](DIR* stream) { ::closedir(stream); })>;
+  Dir stream(::fdopendir(::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
+  if (!stream) return sys_error("list images");
+  std::vector<std::string> names;
+  while (dirent* entry = ::readdir(stream.get()))
+    if (std::string_view(entry->d_name).starts_with(kUnfinished)) names.emplace_back(entry->d_name);
+  for (const std::string& name : names)
+    TRY_DO(sys::remove_tree(dir.get(), name), "what an interrupted build left");
+  return ok;
+}
+
+Result<void> build(const std::string& host, const std::string& dir) {
+  for (const char* part : {"/root", "/usr-mask"}) TRY_DO(sys::make_dirs(dir + part, 0755));
+  TRY_DO(write_skeleton(host, dir + "/root"), "empty machine");
+  TRY_DO(copy_etc(host + "/etc", dir + "/root/etc"), "system settings");
+  return write_usr_mask(host + "/usr", dir + "/usr-mask");
+}
+
+}  // namespace
+
+Result<HostImage> build_host_image(const std::string& images_dir, const std::string& host) {
+  TRY_DO(sys::make_dirs(images_dir, 0700), "image directory");
+  Fd images(::open(images_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!images) return sys_error(str("open ", images_dir));
+  TRY_DO(remove_unfinished(images));
+  TRY(generation, generation_of(host));
+  HostImage image{str(images_dir, "/host-", generation), generation};
+  if (::access(image.dir.c_str(), F_OK) == 0) return image;
+
+  auto started = std::chrono::steady_clock::now();
+  std::string fresh = str(kUnfinished, random_id(12));
+  auto built = [&]() -> Result<void> {
+    TRY_DO(build(host, str(images_dir, "/", fresh)));
+    // One flush for some hundred files. Without it a power loss could leave the name and lose what
+    // is in it.
+    if (::syncfs(images.get()) != 0) return sys_error("flush the image");
+    if (::renameat(images.get(), fresh.c_str(), images.get(), str("host-", generation).c_str()) !=
+        0)
+      return sys_error("rename");
+    return ok;
+  }();
+  if (!built) {
+    if (auto removed = sys::remove_tree(images.get(), fresh); !removed)
+      log::warn("image.left_over",
+                {{"name", fresh}, {"error", removed.error().what}});  // the next build removes it
+    return std::move(built.error()).with("build the image \"host\"");
+  }
+  auto took = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - started);
+  log::info("image.built", {{"image", "host"}, {"generation", generation}, {"ms", took.count()}});
+  return image;
+}
+
+}  // namespace glovebox::engine
