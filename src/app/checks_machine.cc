@@ -1,0 +1,155 @@
+#include <fcntl.h>
+#include <linux/kvm.h>
+#include <linux/magic.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/statfs.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "app/checks.h"
+#include "app/program.h"
+#include "app/state.h"
+#include "base/fd.h"
+#include "cli/output.h"
+#include "net/stream.h"
+#include "sys/tree.h"
+
+namespace glovebox::app {
+
+namespace {
+
+Finding hand(const Machine& machine) {
+  auto path = hand_program(machine.config);
+  if (!path) return {Verdict::missing, path.error().what};
+  return {Verdict::ok, *path};
+}
+
+Finding disk(const Machine& machine) {
+  struct statvfs info{};
+  if (::statvfs(machine.disk.c_str(), &info) < 0)
+    return {Verdict::missing, sys_error(machine.disk).what};
+  std::uint64_t free = static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
+  std::string found = str(cli::human_bytes(free), " free at ", machine.disk);
+  if (free < static_cast<std::uint64_t>(machine.config.engine.reserve_mb) << 20)
+    return {Verdict::missing, found};
+  return {free < 5ull << 30 ? Verdict::warn : Verdict::ok, found};
+}
+
+Finding file_system(const Machine& machine) {
+  struct statfs info{};
+  if (::statfs(machine.disk.c_str(), &info) < 0)
+    return {Verdict::missing, sys_error(machine.disk).what};
+  struct Kind {
+    long magic;
+    const char* name;
+    Verdict verdict;
+  };
+  constexpr long kXfs = 0x58465342, kBtrfs = 0x9123683e;
+  const Kind kKinds[] = {
+      {EXT4_SUPER_MAGIC, "ext4", Verdict::ok},
+      {kXfs, "xfs", Verdict::ok},
+      {kBtrfs, "btrfs", Verdict::ok},
+      {TMPFS_MAGIC, "tmpfs: all is gone after a reboot", Verdict::warn},
+      {OVERLAYFS_SUPER_MAGIC, "overlay: a layer of a box cannot be on another overlay",
+       Verdict::warn},
+      {NFS_SUPER_MAGIC, "nfs: boxes cannot be on a network file system", Verdict::warn}};
+  for (const Kind& kind : kKinds)
+    if (info.f_type == kind.magic) return {kind.verdict, kind.name};
+  return {Verdict::warn, "a file system this was not tried on"};
+}
+
+Finding open_files(const Machine& machine) {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  // About six for a box: its hand, its namespaces, its files.
+  auto wanted = static_cast<rlim_t>(machine.config.engine.max_sandboxes * 6 + 1000);
+  if (limit.rlim_max >= wanted) return {Verdict::ok, str(limit.rlim_max)};
+  return {Verdict::warn, str(limit.rlim_max, " at most, ", wanted, " for ",
+                             machine.config.engine.max_sandboxes, " sandboxes")};
+}
+
+Finding address(const Machine& machine) {
+  const std::string& listen = machine.config.engine.listen;
+  auto parsed = net::Address::parse(listen);
+  if (!parsed) return {Verdict::missing, parsed.error().what};
+  if (parsed->unix_path.empty() && parsed->port == 0) return {Verdict::ok, "any free port"};
+  auto holder = find_holder(machine.config.state);
+  if (holder && *holder) return {Verdict::ok, str("Glovebox runs, pid ", (*holder)->pid)};
+  if (!parsed->unix_path.empty()) return {Verdict::ok, listen};
+  auto bound = net::Listener::bind(*parsed);
+  if (!bound) return {Verdict::warn, bound.error().what};
+  return {parsed->is_loopback() ? Verdict::ok : Verdict::warn,
+          parsed->is_loopback() ? listen + " is free" : listen + " is reachable from elsewhere"};
+}
+
+Finding device(const char* path) {
+  Fd fd(::open(path, O_RDWR | O_CLOEXEC));
+  if (fd) return {Verdict::ok, path};
+  return {Verdict::warn, sys_error(path).what};
+}
+
+Finding in_kernel(std::string_view file_system) {
+  auto text = sys::read_file("/proc/filesystems", 64 * 1024);
+  if (text)
+    for (const std::string& line : split(*text, '\n'))
+      if (trim(line.substr(line.find('\t') + 1)) == file_system)
+        return {Verdict::ok, "in the kernel"};
+  return {Verdict::warn, "not in the kernel (or its module is not loaded)"};
+}
+
+Finding program(std::initializer_list<const char*> names) {
+  std::string tried;
+  for (const char* name : names) {
+    for (const char* folder :
+         {"/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"})
+      if (std::string path = str(folder, '/', name); ::access(path.c_str(), X_OK) == 0)
+        return {Verdict::ok, path};
+    tried += str(tried.empty() ? "" : ", ", name);
+  }
+  return {Verdict::warn, "no " + tried};
+}
+
+Finding kvm(const Machine&) {
+  Fd fd(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  if (!fd) return {Verdict::warn, sys_error("/dev/kvm").what};
+  int version = ::ioctl(fd.get(), KVM_GET_API_VERSION, 0);
+  if (version != KVM_API_VERSION) return {Verdict::warn, str("/dev/kvm speaks version ", version)};
+  return {Verdict::ok, "opens; whether it runs a guest shows only when one is started"};
+}
+
+}  // namespace
+
+std::span<const Check> machine_checks() {
+  static const Check kChecks[] = {
+      {"hand", true, "process 1 of each box",
+       "build or install glovebox-hand beside glovebox, or set engine.hand", hand},
+      {"disk space", true, "the files of boxes",
+       "free some, or put the state directory (--state) on another disk", disk},
+      {"file system", false, "where the files of boxes are",
+       "put the state directory on ext4, xfs or btrfs", file_system},
+      {"open files", false, "many boxes at once",
+       "raise the hard limit: ulimit -Hn, LimitNOFILE= of the service, nofile of the container",
+       open_files},
+      {"address", false, "where the engine listens", "choose another: --listen, engine.listen",
+       address},
+      {"btrfs", false, "snapshots, once they come", "modprobe btrfs",
+       [](const Machine&) { return in_kernel("btrfs"); }},
+      {"loop devices", false, "a pool for snapshots in a file, once it comes", "modprobe loop",
+       [](const Machine&) { return device("/dev/loop-control"); }},
+      {"fuse", false, "file systems inside boxes, once they come", "modprobe fuse",
+       [](const Machine&) { return device("/dev/fuse"); }},
+      {"nft", false, "network of boxes, once it comes", "apt-get install nftables",
+       [](const Machine&) { return program({"nft"}); }},
+      {"runsc", false, "isolation gvisor, once it comes",
+       "apt-get install -t bookworm-backports runsc",
+       [](const Machine&) { return program({"runsc"}); }},
+      {"qemu", false, "isolation microvm, once it comes", "apt-get install qemu-system-x86",
+       [](const Machine&) { return program({"qemu-system-x86_64"}); }},
+      {"kvm", false, "isolation microvm at full speed, once it comes",
+       "enable virtualization, or nested virtualization of this machine", kvm},
+  };
+  return kChecks;
+}
+
+}  // namespace glovebox::app

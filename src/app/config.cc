@@ -1,0 +1,253 @@
+#include "app/config.h"
+
+#include <toml++/toml.h>
+#include <unistd.h>
+
+#include <limits>
+#include <variant>
+
+#include "base/log.h"
+#include "cli/suggest.h"
+#include "sys/tree.h"
+
+namespace glovebox::app {
+
+namespace {
+
+constexpr std::string_view kDefaultFile = "/etc/glovebox/glovebox.toml";
+constexpr std::size_t kFileLimit = 1 << 20;
+
+struct Number {
+  std::int64_t& (*at)(Config&);
+  std::int64_t least, most;
+};
+using Text = std::string& (*)(Config&);
+using List = std::vector<std::string>& (*)(Config&);
+
+struct Setting {
+  std::string_view key;
+  std::variant<Text, List, Number> place;
+
+  std::string variable() const {
+    std::string name = "GLOVEBOX_";
+    for (char c : key) name += c == '.' ? '_' : static_cast<char>(::toupper(c));
+    return name;
+  }
+  std::string_view section() const {
+    return key.substr(0, key.find('.') == key.npos ? 0 : key.find('.'));
+  }
+};
+
+constexpr std::int64_t kMany = 1'000'000'000;
+const Setting kSettings[] = {
+    {"state", Text([](Config& c) -> auto& { return c.state; })},
+    {"log", Text([](Config& c) -> auto& { return c.log; })},
+    {"log_mb", Number{[](Config& c) -> auto& { return c.log_mb; }, 1, 1 << 20}},
+    {"engine.listen", Text([](Config& c) -> auto& { return c.engine.listen; })},
+    {"engine.allowed_hosts", List([](Config& c) -> auto& { return c.engine.allowed_hosts; })},
+    {"engine.hand", Text([](Config& c) -> auto& { return c.engine.hand; })},
+    {"engine.default_image", Text([](Config& c) -> auto& { return c.engine.default_image; })},
+    {"engine.blanks", Number{[](Config& c) -> auto& { return c.engine.blanks; }, 0, 1000}},
+    {"engine.max_sandboxes",
+     Number{[](Config& c) -> auto& { return c.engine.max_sandboxes; }, 1, 1'000'000}},
+    {"engine.default_timeout_secs",
+     Number{[](Config& c) -> auto& { return c.engine.default_timeout_secs; }, 1, kMany}},
+    {"engine.max_timeout_secs",
+     Number{[](Config& c) -> auto& { return c.engine.max_timeout_secs; }, 1, kMany}},
+    {"engine.default_pids",
+     Number{[](Config& c) -> auto& { return c.engine.default_pids; }, 16, 4'194'304}},
+    {"engine.reserve_mb", Number{[](Config& c) -> auto& { return c.engine.reserve_mb; }, 0, kMany}},
+};
+
+const Setting* find(std::string_view key) {
+  for (const Setting& setting : kSettings)
+    if (setting.key == key) return &setting;
+  return nullptr;
+}
+
+// What can only be said of a value by its meaning.
+Result<void> check(const Config& config) {
+  if (!config.state.starts_with('/'))
+    return Error{Code::invalid, str("state: '", config.state, "' must be an absolute path")};
+  for (auto level :
+       {log::Level::debug, log::Level::info, log::Level::warn, log::Level::error, log::Level::off})
+    if (config.log == log::name(level)) return ok;
+  return Error{Code::invalid,
+               str("log: '", config.log, "' is not debug, info, warn, error or off")};
+}
+
+Result<void> set_number(Config& config, const Setting& setting, const Number& number,
+                        std::int64_t value) {
+  if (value < number.least || value > number.most)
+    return Error{Code::invalid, str(setting.key, ": ", value, " is not between ", number.least,
+                                    " and ", number.most)};
+  number.at(config) = value;
+  return ok;
+}
+
+Error wrong_type(const Setting& setting) {
+  constexpr const char* kWanted[] = {"a text in quotes", "a list of texts", "a whole number"};
+  return Error{Code::invalid, str(setting.key, " must be ", kWanted[setting.place.index()])};
+}
+
+Result<void> set_toml(Config& config, const Setting& setting, const toml::node& node) {
+  if (auto* text = std::get_if<Text>(&setting.place)) {
+    auto value = node.value_exact<std::string>();
+    if (!value) return wrong_type(setting);
+    (*text)(config) = *value;
+  } else if (auto* list = std::get_if<List>(&setting.place)) {
+    const toml::array* array = node.as_array();
+    if (!array) return wrong_type(setting);
+    std::vector<std::string> values;
+    for (const toml::node& item : *array) {
+      auto value = item.value_exact<std::string>();
+      if (!value) return wrong_type(setting);
+      values.push_back(*value);
+    }
+    (*list)(config) = std::move(values);
+  } else {
+    auto value = node.value_exact<std::int64_t>();
+    if (!value) return wrong_type(setting);
+    return set_number(config, setting, std::get<Number>(setting.place), *value);
+  }
+  return ok;
+}
+
+Result<void> set_text(Config& config, const Setting& setting, const std::string& value) {
+  if (auto* text = std::get_if<Text>(&setting.place)) {
+    (*text)(config) = value;
+  } else if (auto* list = std::get_if<List>(&setting.place)) {
+    std::vector<std::string> values;
+    for (const std::string& item : split(value, ','))
+      if (!trim(item).empty()) values.emplace_back(trim(item));
+    (*list)(config) = std::move(values);
+  } else {
+    auto number = parse_int<std::int64_t>(value);
+    if (!number) return wrong_type(setting);
+    return set_number(config, setting, std::get<Number>(setting.place), *number);
+  }
+  return ok;
+}
+
+std::string text_of(Config& config, const Setting& setting) {
+  if (auto* text = std::get_if<Text>(&setting.place)) return (*text)(config);
+  if (auto* number = std::get_if<Number>(&setting.place)) return str(number->at(config));
+  std::string out;
+  for (const std::string& item : std::get<List>(setting.place)(config))
+    out += str(out.empty() ? "" : ",", item);
+  return out;
+}
+
+Error unknown_key(const std::string& key) {
+  std::vector<std::string> known;
+  for (const Setting& setting : kSettings) known.emplace_back(setting.key);
+  return Error{Code::invalid,
+               str("there is no setting '", key, "'", cli::did_you_mean(key, known))};
+}
+
+// Also the place in the file: people edit it by hand.
+Error at(const std::string& file, const toml::source_region& where, Error error) {
+  return std::move(error).with(str(file, ":", where.begin.line));
+}
+
+Result<std::optional<std::pair<std::string, std::string>>> read_config_file(
+    const cli::Context& context) {
+  auto named = context.config ? context.config : context.variable("GLOVEBOX_CONFIG");
+  std::string file = named.value_or(std::string(kDefaultFile));
+  auto text = sys::read_file(file, kFileLimit);
+  if (text) return std::optional(std::pair{file, std::move(*text)});
+  if (!named && text.error().code == Code::not_found)
+    return std::optional<std::pair<std::string, std::string>>{};
+  return std::move(text.error()).with("configuration");
+}
+
+}  // namespace
+
+Result<void> apply_toml(Config& config, const std::string& text, const std::string& file) {
+  try {
+    toml::table root = toml::parse(text, file);
+    for (const auto& [key, node] : root) {
+      const toml::table* section = node.as_table();
+      if (!section) {
+        const Setting* setting = find(key.str());
+        if (!setting) return at(file, node.source(), unknown_key(std::string(key.str())));
+        auto set = set_toml(config, *setting, node);
+        if (!set) return at(file, node.source(), std::move(set.error()));
+        continue;
+      }
+      for (const auto& [inner, value] : *section) {
+        std::string full = str(key.str(), '.', inner.str());
+        const Setting* setting = find(full);
+        if (!setting) return at(file, value.source(), unknown_key(full));
+        auto set = set_toml(config, *setting, value);
+        if (!set) return at(file, value.source(), std::move(set.error()));
+      }
+      // An empty section hides a misspelt name.
+      bool known = false;
+      for (const Setting& setting : kSettings)
+        known |= setting.section() == key.str() && !setting.section().empty();
+      if (!known) return at(file, node.source(), unknown_key(std::string(key.str())));
+    }
+  } catch (const toml::parse_error& error) {
+    return Error{Code::invalid,
+                 str(file, ":", error.source().begin.line, ": ", error.description())};
+  }
+  auto sound = check(config);
+  if (!sound) return std::move(sound.error()).with(file);
+  return ok;
+}
+
+Result<void> apply_environment(Config& config, const cli::Environment& env) {
+  for (const Setting& setting : kSettings) {
+    auto found = env.find(setting.variable());
+    if (found == env.end() || found->second.empty()) continue;
+    TRY_DO(set_text(config, setting, found->second), setting.variable());
+  }
+  return check(config);
+}
+
+Result<Config> load_config(const cli::Context& context) {
+  Config config;
+  TRY(file, read_config_file(context));
+  if (file) TRY_DO(apply_toml(config, file->second, file->first));
+  TRY_DO(apply_environment(config, context.env), "environment");
+  if (context.state) {
+    config.state = *context.state;
+    // People name it from where they stand.
+    if (!config.state.starts_with('/')) {
+      char here[4096];
+      if (!::getcwd(here, sizeof here)) return sys_error("current directory");
+      config.state = str(here, '/', config.state);
+    }
+  }
+  TRY_DO(check(config));
+  return config;
+}
+
+Result<Config> config_of_environment(const cli::Environment& env) {
+  Config config;
+  TRY_DO(apply_environment(config, env));
+  return config;
+}
+
+std::vector<std::string> exported(const Config& config, std::string_view section) {
+  Config copy = config;
+  std::vector<std::string> out;
+  for (const Setting& setting : kSettings)
+    if (section.empty() || setting.section().empty() || setting.section() == section)
+      out.push_back(str(setting.variable(), '=', text_of(copy, setting)));
+  return out;
+}
+
+Result<std::optional<std::string>> configured_state(const cli::Context& context) {
+  auto file = read_config_file(context);
+  // Who may not read the file can still be a client.
+  if (!file && file.error().code == Code::forbidden) return std::optional<std::string>{};
+  if (!file) return std::move(file.error());
+  if (!*file) return std::optional<std::string>{};
+  Config config;
+  TRY_DO(apply_toml(config, (*file)->second, (*file)->first));
+  return std::optional(config.state);
+}
+
+}  // namespace glovebox::app

@@ -1,0 +1,50 @@
+// One TOML file configures everything; every setting can be overridden by
+// GLOVEBOX_<SECTION>_<NAME>. The table in config.cc is the one place that knows the settings:
+// reading, overriding, checking and handing them on to a part all walk it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+
+namespace glovebox::app {
+
+struct Config {
+  std::string state = "/var/lib/glovebox";
+  std::string log = "info";
+  std::int64_t log_mb = 16;  // of one log file; two older ones are kept
+
+  struct Engine {
+    std::string listen = "127.0.0.1:8410";
+    std::vector<std::string> allowed_hosts;  // besides this machine's own names
+    std::string hand;                        // the hand's program; empty: beside ours
+    std::string default_image = "host";
+    std::int64_t blanks = 8;
+    std::int64_t max_sandboxes = 2000;
+    std::int64_t default_timeout_secs = 600;
+    std::int64_t max_timeout_secs = 86400;
+    std::int64_t default_pids = 512;
+    std::int64_t reserve_mb = 1024;
+  } engine;
+};
+
+// --config, GLOVEBOX_CONFIG, or /etc/glovebox/glovebox.toml where there is one; then the
+// environment; then --state. A key nobody knows is refused by name.
+Result<Config> load_config(const cli::Context& context);
+// Only from the environment: what a part does, which is told everything and reads no file.
+Result<Config> config_of_environment(const cli::Environment& env);
+
+Result<void> apply_toml(Config& config, const std::string& text, const std::string& file);
+Result<void> apply_environment(Config& config, const cli::Environment& env);
+
+// "GLOVEBOX_…=…" of all settings outside of sections and of those of one section ("": of all).
+std::vector<std::string> exported(const Config& config, std::string_view section);
+
+// For cli::Context: the state directory the configuration file names, if there is a readable one
+// that does.
+Result<std::optional<std::string>> configured_state(const cli::Context& context);
+
+}  // namespace glovebox::app

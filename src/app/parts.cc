@@ -1,0 +1,47 @@
+#include "app/parts.h"
+
+#include <algorithm>
+
+#include "cli/suggest.h"
+
+namespace glovebox::app {
+
+std::span<const PartSpec> all_parts() {
+  static const PartSpec kParts[] = {
+      {.name = "engine",
+       .command = "engine-daemon",
+       .user = "root",  // the only part that touches the kernel
+       .keys = {"engine", "metrics"},
+       .listen = [](Config& c) -> std::string& { return c.engine.listen; }},
+  };
+  return kParts;
+}
+
+Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& names) {
+  std::vector<const PartSpec*> out;
+  std::vector<std::string> known;
+  for (const PartSpec& part : all_parts()) known.push_back(part.name);
+  for (const std::string& name : names)
+    if (std::ranges::find(known, name) == known.end()) {
+      std::string list;
+      for (const std::string& part : known) list += str(list.empty() ? "" : ", ", part);
+      return cli::usage_error(str("there is no part '", name, "'", cli::did_you_mean(name, known),
+                                  " (parts: ", list, ")"));
+    }
+  for (const PartSpec& part : all_parts())
+    if (names.empty() || std::ranges::find(names, part.name) != names.end()) out.push_back(&part);
+  return out;
+}
+
+std::vector<std::string> part_environment(const Config& config, const PartSpec& part,
+                                          const cli::Environment& env) {
+  std::vector<std::string> out = exported(config, part.name);
+  out.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+  out.push_back("LANG=C.UTF-8");
+  // For tests of crashes: see base/fault.h.
+  if (auto fault = env.find("GLOVEBOX_FAULT"); fault != env.end())
+    out.push_back("GLOVEBOX_FAULT=" + fault->second);
+  return out;
+}
+
+}  // namespace glovebox::app

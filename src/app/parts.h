@@ -1,0 +1,32 @@
+// The parts of Glovebox, as the supervisor knows them.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "app/config.h"
+
+namespace glovebox::app {
+
+struct PartSpec {
+  std::string name;     // also of its directory, its log and its section of the configuration
+  std::string command;  // the internal subcommand that is the part
+  std::string user;     // whose process it is
+  std::vector<std::string> keys;    // which of the instance's keys it is told; no others
+  std::string& (*listen)(Config&);  // where it listens
+};
+
+std::span<const PartSpec> all_parts();
+// All, or those named; a name nobody knows is refused.
+Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& names);
+
+// What a part finds in its environment: this list and nothing else.
+std::vector<std::string> part_environment(const Config& config, const PartSpec& part,
+                                          const cli::Environment& env);
+
+// Descriptors a part is born with.
+inline constexpr int kListenerFd = 3, kChannelFd = 4;
+
+}  // namespace glovebox::app

@@ -1,0 +1,57 @@
+// The engine's API as the subcommands use it: one call, one answer, errors that say what to do.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/target.h"
+#include "http/client.h"
+#include "net/loop.h"
+#include "wire/sandbox.h"
+
+namespace boost::json {
+class array;
+class object;
+}  // namespace boost::json
+
+namespace glovebox::cli {
+
+class EngineClient {
+ public:
+  static Result<std::unique_ptr<EngineClient>> open(const Context& context);
+  ~EngineClient();
+
+  // Records as the server gave them: replies may grow members, and people see them.
+  Result<boost::json::object> create(std::string body);
+  Result<boost::json::object> get(const std::string& id_or_name);
+  Result<boost::json::array> list_live();  // all but the terminated, newest first
+  Result<boost::json::array> list_all();   // the history too
+  Result<void> remove(const std::string& id_or_name);
+
+  // A client of one box's data plane.
+  struct Box {
+    std::string id;
+    std::unique_ptr<http::Client> http;
+  };
+  Result<Box> box(const std::string& id_or_name);
+
+  net::Loop& loop() { return loop_; }
+  // A failed call, with what to do about it; a Task of box() ends here too.
+  Error explain(Error error) const;
+
+ private:
+  EngineClient(Target target, std::string_view space);
+  Result<http::ClientResponse> call(std::string method, std::string path, std::string body = {});
+  Result<void> list_pages(const std::string& query, boost::json::array* into);
+
+  Target target_;
+  Origin origin_;
+  net::Loop loop_;
+  std::unique_ptr<http::Client> http_;
+};
+
+// The error a non-2xx answer means: {"error", "code"}, {"message"}, or plain text.
+Error api_error(int status, std::string_view body);
+
+}  // namespace glovebox::cli

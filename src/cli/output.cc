@@ -1,0 +1,140 @@
+#include "cli/output.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cerrno>
+
+#include "base/str.h"
+
+namespace glovebox::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+// Columns, not bytes: continuation bytes of UTF-8 take no room.
+std::size_t width(std::string_view text) {
+  return static_cast<std::size_t>(
+      std::ranges::count_if(text, [](char c) { return (c & '\xc0') != '\x80'; }));
+}
+
+std::string cell_text(const json::value& value) {
+  if (value.is_string()) return printable(std::string_view(value.as_string()));
+  if (value.is_array()) {
+    std::string out;
+    for (const json::value& item : value.as_array())
+      out += str(out.empty() ? "" : " ", cell_text(item));
+    return out;
+  }
+  if (value.is_double()) return str(value.as_double());  // Boost would print 1E0
+  return printable(json::serialize(value));
+}
+
+}  // namespace
+
+Result<void> write_fd(int fd, std::string_view bytes) {
+  while (!bytes.empty()) {
+    ssize_t n = ::write(fd, bytes.data(), bytes.size());
+    if (n >= 0) {
+      bytes.remove_prefix(static_cast<std::size_t>(n));
+    } else if (errno == EAGAIN) {  // whoever shares this descriptor made it non-blocking
+      pollfd event{fd, POLLOUT, 0};
+      ::poll(&event, 1, -1);
+    } else if (errno != EINTR) {
+      return sys_error("write");
+    }
+  }
+  return ok;
+}
+
+Output Output::of_process(Format format) {
+  return Output(
+      format, [](std::string_view text) { return write_fd(STDOUT_FILENO, text); },
+      [](std::string_view text) { return write_fd(STDERR_FILENO, text); });
+}
+
+void Output::put(std::string_view text) {
+  if (written_) written_ = out_(text);
+}
+
+void Output::object(const json::object& value) {
+  if (json()) return put(json::serialize(value) + "\n");
+  std::size_t widest = 0;
+  for (const auto& member : value) widest = std::max(widest, width(member.key()));
+  std::string text;
+  for (const auto& member : value) {
+    if (member.value().is_null()) continue;
+    std::string_view key = member.key();
+    text += str(key, std::string(widest - width(key) + 2, ' '), cell_text(member.value()), "\n");
+  }
+  put(text);
+}
+
+void Output::list(const json::array& items, const std::vector<Column>& columns) {
+  if (json()) return put(json::serialize(items) + "\n");
+  std::vector<std::vector<std::string>> rows(1);
+  for (const Column& column : columns) rows[0].push_back(column.title);
+  for (const json::value& item : items) {
+    std::vector<std::string> row;
+    for (const Column& column : columns) row.push_back(printable(column.cell(item.as_object())));
+    rows.push_back(std::move(row));
+  }
+  std::vector<std::size_t> widest(columns.size(), 0);
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widest[i] = std::max(widest[i], width(row[i]));
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += str(row[i], std::string(widest[i] - width(row[i]) + 2, ' '));
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  put(text);
+}
+
+void Output::text(std::string_view text) { put(text); }
+
+void Output::note(std::string_view line) { (void)err_(str(line, "\n")); }
+
+std::string printable(std::string_view text) {
+  std::string out;
+  for (char c : valid_utf8(text)) {
+    auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      constexpr char kHex[] = "0123456789abcdef";
+      out += str("\\x", kHex[byte >> 4], kHex[byte & 15]);
+    } else if (byte >= 0x80 && byte < 0xa0 && !out.empty() && out.back() == '\xc2') {
+      out.pop_back();  // U+0080 to U+009F steer a terminal too
+      out += "\\x";
+      out += hex(std::span(&byte, 1));
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string human_bytes(std::uint64_t bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) value /= 1024, ++unit;
+  auto tenths = static_cast<std::uint64_t>(value * 10 + 0.5);
+  bool whole = unit == 0 || tenths >= 1000 || tenths % 10 == 0;
+  return str((tenths + (whole ? 5 : 0)) / 10, whole ? "" : str('.', tenths % 10), ' ',
+             kUnits[unit]);
+}
+
+std::string human_age(std::int64_t milliseconds) {
+  std::int64_t seconds = std::max<std::int64_t>(0, milliseconds / 1000);
+  if (seconds < 120) return str(seconds, "s");
+  if (seconds < 120 * 60) return str(seconds / 60, "m");
+  if (seconds < 48 * 3600) return str(seconds / 3600, "h");
+  return str(seconds / 86400, "d");
+}
+
+}  // namespace glovebox::cli

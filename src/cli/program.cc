@@ -1,0 +1,190 @@
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "base/str.h"
+#include "cli/command.h"
+#include "cli/suggest.h"
+
+extern char** environ;
+
+namespace glovebox::cli {
+
+namespace {
+
+// Options every command has may stand anywhere before `--`; what is left belongs to the command.
+struct Split {
+  std::vector<std::string> global, own;
+};
+
+Split split_global(const std::vector<std::string>& words) {
+  constexpr std::string_view kValued[] = {"--url", "--state", "--config"};
+  constexpr std::string_view kFlags[] = {"--json", "--text", "--help", "-h"};
+  Split out;
+  bool behind = false;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    behind |= word == "--";
+    std::string_view name = std::string_view(word).substr(0, word.find('='));
+    bool valued = !behind && std::ranges::find(kValued, name) != std::end(kValued);
+    bool flag = !behind && std::ranges::find(kFlags, name) != std::end(kFlags);
+    (valued || flag ? out.global : out.own).push_back(word);
+    if (valued && name == word && i + 1 < words.size()) out.global.push_back(words[++i]);
+  }
+  return out;
+}
+
+// "sandbox create" is two words; the longer name wins.
+const Command* find(Commands commands, const std::vector<std::string>& words, std::size_t* used) {
+  for (std::size_t count : {2u, 1u}) {
+    if (words.size() < count) continue;
+    std::string name = count == 2 ? str(words[0], ' ', words[1]) : words[0];
+    for (const Command* command : commands)
+      if (command->name == name) return *used = count, command;
+  }
+  return nullptr;
+}
+
+std::vector<std::string> names(Commands commands) {
+  std::vector<std::string> out;
+  for (const Command* command : commands)
+    if (command->kind == Command::Kind::normal) out.emplace_back(command->name);
+  out.emplace_back("help");
+  return out;
+}
+
+Error unknown_command(Commands commands, const std::vector<std::string>& words) {
+  std::vector<std::string> below;
+  for (const std::string& name : names(commands))
+    if (name.starts_with(words[0] + " ")) below.push_back(name.substr(words[0].size() + 1));
+  if (!below.empty()) {
+    std::string list;
+    for (const std::string& name : below) list += str(list.empty() ? "" : ", ", name);
+    if (words.size() == 1) return usage_error(str(words[0], " does what? One of: ", list));
+    return usage_error(str("there is no command '", words[0], ' ', words[1], "'",
+                           did_you_mean(words[1], below), " (", words[0], ": ", list, ")"));
+  }
+  std::vector<std::string> first;
+  for (const std::string& name : names(commands)) first.push_back(split(name, ' ')[0]);
+  return usage_error(str("there is no command '", words[0], "'", did_you_mean(words[0], first),
+                         " ('glovebox help' lists them)"));
+}
+
+Result<int> run(Commands commands, Context& context, Args& global, std::vector<std::string> words,
+                Output& out) {
+  bool help = global.flag("--help") || global.flag("-h");
+  if (!words.empty() && words[0] == "help") {
+    help = true;
+    words.erase(words.begin());
+  }
+  if (words.empty()) {
+    out.text(help_text(commands));
+    return help ? 0 : 2;
+  }
+  if (words[0] == "--version") words[0] = "version";
+  std::size_t used = 0;
+  const Command* command = find(commands, words, &used);
+  if (!command) return unknown_command(commands, words);
+  if (help) {
+    out.text(help_text(*command));
+    return 0;
+  }
+  auto with_usage = [&](Error error) {
+    if (is_usage_error(error)) error.what += str("\nusage: glovebox ", command->usage);
+    return error;
+  };
+  words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(used));
+  auto args = Args::parse(command->usage, words);
+  if (!args) return with_usage(std::move(args.error()));
+  auto code = command->run(context, *args, out);
+  if (!code) return with_usage(std::move(code.error()));
+  TRY_DO(out.written(), "standard output");
+  return code;
+}
+
+}  // namespace
+
+Environment process_environment() {
+  Environment out;
+  for (char** entry = environ; *entry; ++entry) {
+    std::string_view text = *entry;
+    if (std::size_t equals = text.find('='); equals != text.npos)
+      out.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return out;
+}
+
+std::optional<std::string> Context::variable(std::string_view name) const {
+  auto found = env.find(name);
+  if (found == env.end() || found->second.empty()) return std::nullopt;
+  return found->second;
+}
+
+Result<std::string> Context::state_dir() const {
+  if (state) return *state;
+  if (auto set = variable("GLOVEBOX_STATE")) return *set;
+  if (configured_state) {
+    TRY(found, configured_state(*this));
+    if (found) return *found;
+  }
+  return std::string("/var/lib/glovebox");
+}
+
+std::string help_text(Commands commands) {
+  std::size_t widest = 0;
+  for (const Command* command : commands)
+    if (command->kind == Command::Kind::normal) widest = std::max(widest, command->name.size());
+  std::string text = "Glovebox: sealed boxes for AI agents.\n\nusage: glovebox COMMAND …\n\n";
+  for (const Command* command : commands) {
+    if (command->kind != Command::Kind::normal) continue;
+    std::string_view first = command->help.substr(0, command->help.find_first_of(".\n"));
+    text +=
+        str("  ", command->name, std::string(widest - command->name.size() + 2, ' '), first, "\n");
+  }
+  text += str(
+      "\nEvery command takes:\n"
+      "  --json, --text  what to print, whether or not stdout is a terminal\n"
+      "  --url=URL       the engine (TENSORLAKE_API_URL; else the one 'glovebox up' started)\n"
+      "  --state=DIR     the state directory (GLOVEBOX_STATE; /var/lib/glovebox)\n"
+      "  --config=FILE   the configuration (GLOVEBOX_CONFIG; /etc/glovebox/glovebox.toml)\n"
+      "The engine's key comes from TENSORLAKE_API_KEY or the state directory, never from a flag.\n"
+      "'glovebox help COMMAND' says more. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,\n"
+      "3 not found, 4 timed out.\n");
+  return text;
+}
+
+std::string help_text(const Command& command) {
+  return str("usage: glovebox ", command.usage, "\n\n", command.help, "\n");
+}
+
+int exit_code(const Error& error) {
+  if (is_usage_error(error)) return 2;
+  if (error.code == Code::not_found || error.code == Code::gone) return 3;
+  if (error.code == Code::timeout) return 4;
+  return 1;
+}
+
+int run_program(Commands commands, Context context, const std::vector<std::string>& words,
+                const std::function<Output(Output::Format)>& make_output, bool stdout_is_terminal) {
+  Split parts = split_global(words);
+  auto global = Args::parse(kGlobalUsage, parts.global);
+  auto format = stdout_is_terminal ? Output::Format::text : Output::Format::json;
+  if (global && global->flag("--json")) format = Output::Format::json;
+  if (global && global->flag("--text")) format = Output::Format::text;
+  Output out = make_output(format);
+  auto finish = [&](const Error& error) {
+    out.note(str("glovebox: ", error.what));
+    return exit_code(error);
+  };
+  if (!global) return finish(global.error());
+  if (global->flag("--json") && global->flag("--text"))
+    return finish(usage_error("--json and --text exclude each other"));
+  context.json_asked = global->flag("--json");
+  context.url = global->option("--url");
+  context.state = global->option("--state");
+  context.config = global->option("--config");
+  auto code = run(commands, context, *global, std::move(parts.own), out);
+  return code ? *code : finish(code.error());
+}
+
+}  // namespace glovebox::cli

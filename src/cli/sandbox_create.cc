@@ -1,0 +1,61 @@
+#include <boost/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/engine_client.h"
+
+namespace glovebox::cli {
+
+namespace json = boost::json;
+
+// What is not said is not sent: the engine has the defaults.
+static Result<json::object> request(Args& args) {
+  json::object body;
+  if (auto name = args.optional()) body["name"] = *name;
+  TRY_DO(args.done());
+  if (auto image = args.option("--image")) body["image"] = *image;
+  json::object resources;
+  if (auto text = args.option("--cpus")) {
+    double cpus = 0;
+    auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), cpus);
+    if (error != std::errc{} || end != text->data() + text->size() || !(cpus > 0 && cpus < 1e6))
+      return usage_error(str("--cpus: '", *text, "' is not a number such as 1 or 0.5"));
+    resources["cpus"] = cpus;
+  }
+  for (auto [option, member] : {std::pair{"--memory", "memory_mb"}, {"--disk", "disk_mb"}})
+    if (auto text = args.option(option)) {
+      TRY(mebibytes, parse_mebibytes(*text), option);
+      resources[member] = mebibytes;
+    }
+  if (!resources.empty()) body["resources"] = std::move(resources);
+  if (args.option("--timeout")) {
+    TRY(timeout, args.duration("--timeout", Millis(0)));
+    body["timeout_secs"] = std::chrono::ceil<Seconds>(timeout).count();
+  }
+  if (auto isolation = args.option("--isolation")) body["isolation"] = *isolation;
+  if (!args.rest().empty())
+    body["entrypoint"] = json::array(args.rest().begin(), args.rest().end());
+  return body;
+}
+
+static Result<int> run(Context& context, Args& args, Output& out) {
+  TRY(body, request(args));
+  TRY(engine, EngineClient::open(context));
+  TRY(created, engine->create(json::serialize(body)), "create");
+  out.object(created);
+  return 0;
+}
+
+const Command kSandboxCreate{
+    .name = "sandbox create",
+    .usage =
+        "sandbox create [NAME] [--image=IMAGE] [--cpus=N] [--memory=SIZE] [--disk=SIZE] "
+        "[--timeout=TIME] [--isolation=KIND] [-- ENTRYPOINT...]",
+    .help =
+        "Make a sandbox and wait until it runs.\n"
+        "\n"
+        "With a NAME it can be called by it, and is suspended rather than ended when idle for "
+        "--timeout.\n"
+        "SIZE is 512M or 2G, TIME is 90s, 10m or 2h; what is not given has the engine's default.",
+    .run = run};
+
+}  // namespace glovebox::cli
