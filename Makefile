@@ -1,0 +1,69 @@
+# The front door. `make help` lists what there is; everything below is one or two commands you can also type yourself.
+MAKEFLAGS += --no-print-directory
+.NOTPARALLEL:
+
+PREFIX ?= /usr/local
+PYTHON ?= python3
+BUILD := build
+RELEASE := build-release
+RUN_TESTS = $(PYTHON) tools/run_tests.py --build $(BUILD) $(if $(ONLY),-R '$(ONLY)') $(if $(JOBS),-j $(JOBS)) $(if $(V),-v)
+FORMATTED = $(shell find $(wildcard src bench fuzz tests) -name '*.cc' -o -name '*.h')
+
+.PHONY: all deps test test-all bench fuzz soak up format check install clean help
+
+all: deps  ## Install what is missing (apt) and build the programs into build/bin
+	@test -f $(BUILD)/build.ninja || cmake --preset dev >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+	@ninja -C $(BUILD)
+
+deps:
+	@mkdir -p $(BUILD)
+	@tools/install-deps.sh
+
+test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows their output
+	@$(RUN_TESTS) --exclude slow
+
+test-all: all  ## Run all tests, the slow ones too
+	@$(RUN_TESTS)
+
+bench: release  ## Measure beside the bare system calls, runc and podman; table and build-release/bench.json
+	@tools/install-deps.sh --peers
+	@$(PYTHON) bench/run.py --build $(RELEASE)
+
+fuzz: deps  ## Run each fuzz target for a minute (FUZZ_SECONDS); what it finds goes to fuzz/crashes
+	@test -f build-fuzz/build.ninja || cmake --preset fuzz >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+	@ninja -C build-fuzz fuzz_targets
+	@$(PYTHON) tools/run_fuzz.py --build build-fuzz
+
+soak: all  ## Run the long tests: many boxes at once, thousands in a row
+	@$(RUN_TESTS) --label soak
+
+up: all  ## Build, then start the parts in the foreground (glovebox up); ARGS= are passed on
+	@$(BUILD)/bin/glovebox up $(ARGS)
+
+format: deps  ## Lay out all C++ with clang-format 19
+	@clang-format-19 -i $(FORMATTED)
+
+check: deps  ## Check layout, include rules, file sizes and formatting
+	@$(PYTHON) tools/check_tree.py
+	@clang-format-19 --dry-run -Werror $(FORMATTED)
+	@echo "include rules, file sizes, formatting: ok"
+
+install: PROGRAMS = bin/glovebox bin/glovebox-hand
+bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/bench_bare
+install: release  ## Install the optimized programs below PREFIX (default /usr/local; DESTDIR is honoured)
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox
+	@install -m 0755 $(RELEASE)/bin/glovebox $(RELEASE)/bin/glovebox-hand $(DESTDIR)$(PREFIX)/bin/
+	@install -m 0644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/glovebox/
+	@echo "installed $(DESTDIR)$(PREFIX)/bin/glovebox"
+
+.PHONY: release
+release: deps
+	@test -f $(RELEASE)/build.ninja || cmake --preset release >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+	@ninja -C $(RELEASE) $(PROGRAMS)
+
+clean:  ## Remove everything that was built
+	@rm -rf build build-asan build-fuzz $(RELEASE)
+
+help:  ## This list
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^all\t/(none)\t/' | \
+		awk -F'\t' '{ printf "  make %-10s %s\n", $$1 == "(none)" ? "" : $$1, $$2 }'
