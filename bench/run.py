@@ -1,0 +1,275 @@
+"""Measures Glovebox beside what it is compared with, in pairs taken one after the other: machines are noisy, ratios less so.
+
+    make bench                                          optimized build; table, and JSON in build-release/bench.json
+    bench/run.py --build build --rounds 30 --only exec  a part, of the build at hand
+"""
+import argparse
+import contextlib
+import json
+import os
+import platform
+import selectors
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", default="build", help="build directory (default: build)")
+    parser.add_argument("--rounds", type=int, default=100, help="pairs of each comparison (default: 100)")
+    parser.add_argument("--at-once", type=int, default=100, help="sandboxes created at once (default: 100)")
+    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, burst, delete, memory")
+    parser.add_argument("--json", help="where the numbers go (default: BUILD/bench.json)")
+    return parser.parse_args()
+
+
+ARGS = arguments()
+BUILD = os.path.abspath(ARGS.build)
+os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
+sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
+import harness  # noqa: E402  (needs GLOVEBOX_BIN)
+import peers  # noqa: E402
+from wire import Connection  # noqa: E402
+
+SANDBOXES = harness.SANDBOXES
+RUN = {"command": peers.PROGRAM[0], "args": list(peers.PROGRAM[1:])}
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------------
+
+def summary(values):
+    ordered = sorted(values)
+    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
+
+
+def compare(name, ours, theirs, rounds, against):
+    """Takes turns; seconds of each. The ratio is of the two of one turn."""
+    pairs = []
+    for _ in range(3):  # caches, lazily loaded libraries
+        ours(), theirs()
+    for turn in range(rounds):
+        if turn % 2:
+            b, a = theirs(), ours()
+        else:
+            a, b = ours(), theirs()
+        pairs.append((a, b))
+    return {"name": name, "against": against, "unit": "ms", "rounds": rounds,
+            "ours": scaled(summary([a for a, _ in pairs])), "theirs": scaled(summary([b for _, b in pairs])),
+            "ratio": summary([a / b for a, b in pairs])}
+
+
+def scaled(numbers, by=1e3):
+    return {key: value * by for key, value in numbers.items()}
+
+
+# --- measurements -----------------------------------------------------------------------------------------------------
+
+class Bench:
+    def __init__(self, glovebox, tmp):
+        self.glovebox, self.tmp, self.rows = glovebox, tmp, []
+        self.api = Connection(glovebox.url, glovebox.key)
+        self.api.connect()
+
+    def create(self):
+        return self.api.call(self.api.request("POST", SANDBOXES, {}))["sandbox_id"]
+
+    def delete(self, box):
+        self.api.call(self.api.request("DELETE", f"{SANDBOXES}/{box}"))
+
+    @contextlib.contextmanager
+    def box(self):
+        box = self.create()
+        try:
+            yield box
+        finally:
+            self.delete(box)
+
+    def data(self, box, method, path, body):
+        return self.api.request(method, path, body, host=f"{box}.local")
+
+    def create_to_first_output(self):
+        """From the request for a sandbox to the first line of a program in it; the delete is not counted."""
+        request = self.api.request("POST", SANDBOXES, {})
+        start = time.perf_counter()
+        box = self.api.call(request)["sandbox_id"]
+        first, text = self.api.run(self.data(box, "POST", "/api/v1/processes/run", RUN))
+        assert text == "ready", text
+        self.delete(box)
+        return first - start
+
+    def against(self, name, peer, rounds, ours=None):
+        with contextlib.closing(peer):
+            self.rows.append(compare(name, ours or self.create_to_first_output, peer.once, rounds, type(peer).__name__))
+
+    def measure_create(self):
+        self.against("create to first output, against bare calls", peers.Bare(os.path.join(BUILD, "bin", "bench_bare"), self.tmp), ARGS.rounds)
+
+    def measure_runc(self):
+        self.against("create to first output, against runc run", peers.Runc(self.tmp), max(3, ARGS.rounds // 2))
+
+    def measure_podman(self):
+        self.against("create to first output, against podman run", peers.Podman(self.tmp), max(3, ARGS.rounds // 5))
+
+    def measure_exec(self):
+        """A program started through the API, to its end; against bash starting the same one."""
+        with self.box() as box:
+            request = self.data(box, "POST", "/api/v1/processes/run", RUN)
+
+            def once():
+                start = time.perf_counter()
+                self.api.run(request)
+                return time.perf_counter() - start
+            self.against("exec, against a persistent bash", peers.PersistentBash(" ".join(RUN["command"].split() + RUN["args"])),
+                         ARGS.rounds * 3, once)
+
+    def measure_tool(self):
+        """The bash tool, whose shell persists, against such a shell on a pipe: nothing is started on either side."""
+        with self.box() as box:
+            request = self.data(box, "POST", "/api/v1/tools/bash", {"command": "echo ready"})
+
+            def once():
+                start = time.perf_counter()
+                result = self.api.call(request, 200)
+                took = time.perf_counter() - start
+                assert result["content"].strip() == "ready", result
+                return took
+            self.against("bash tool, against a persistent bash", peers.PersistentBash("echo ready"), ARGS.rounds * 3, once)
+
+    def measure_burst(self):
+        """Many creates sent in the same moment, each on a connection of its own."""
+        connections, selector = [], selectors.DefaultSelector()
+        for _ in range(ARGS.at_once):
+            connection = Connection(self.glovebox.url, self.glovebox.key, timeout=120)
+            connection.connect()
+            selector.register(connection.socket, selectors.EVENT_READ, connection)
+            connections.append(connection)
+        request = self.api.request("POST", SANDBOXES, {})
+        start = time.perf_counter()
+        for connection in connections:
+            connection.send(request)
+        times, boxes = [], []
+        while len(times) < len(connections):
+            ready = selector.select(timeout=120)
+            if not ready:
+                raise RuntimeError(f"{len(connections) - len(times)} creates got no answer within 120 s")
+            for key, _ in ready:
+                status, body = key.data.answer()
+                times.append(time.perf_counter() - start)
+                if status not in (200, 201):
+                    raise RuntimeError(f"create: status {status}: {body[:300]}")
+                boxes.append(json.loads(body)["sandbox_id"])
+                selector.unregister(key.data.socket)
+        for connection in connections:
+            connection.close()
+        self.rows.append({"name": f"{len(times)} creates at once, each", "unit": "ms", "rounds": len(times), "ours": scaled(summary(times))})
+        self.rows.append({"name": f"{len(times)} creates at once, all", "unit": "ms", "rounds": 1, "ours": scaled(summary([max(times)]))})
+        self.measure_box_memory(boxes, f"{len(boxes)} idle")
+        for box in boxes:
+            self.delete(box)
+
+    def measure_delete(self):
+        times = []
+        for _ in range(ARGS.rounds):
+            box = self.create()
+            request = self.api.request("DELETE", f"{SANDBOXES}/{box}")
+            start = time.perf_counter()
+            self.api.call(request)
+            times.append(time.perf_counter() - start)
+        self.rows.append({"name": "delete", "unit": "ms", "rounds": len(times), "ours": scaled(summary(times))})
+
+    def measure_memory(self):
+        """Private memory of the parts, and of a box nobody has used yet and one that ran a program and a tool."""
+        engine = self.glovebox.engine_pid()
+        self.row_memory("private memory of the engine", [private_kb([engine])])
+        with self.box() as fresh, self.box() as used:
+            self.api.run(self.data(used, "POST", "/api/v1/processes/run", RUN))
+            self.api.call(self.data(used, "POST", "/api/v1/tools/bash", {"command": "true"}), 200)
+            hand = in_group(f"{fresh}/hand")
+            launcher = {parent_of(pid) for pid in hand} - {0, 1}
+            self.row_memory("private memory of the launcher", [private_kb(launcher)])
+            self.row_memory("private memory of the hand (process 1)", [private_kb(hand)])
+            self.measure_box_memory([fresh], "one fresh")
+            self.measure_box_memory([used], "one used")
+
+    def measure_box_memory(self, boxes, which):
+        self.row_memory(f"private memory of a box, all its processes ({which})", [private_kb(in_group(box)) for box in boxes])
+
+    def row_memory(self, name, kilobytes):
+        self.rows.append({"name": name, "unit": "MB", "rounds": len(kilobytes), "ours": scaled(summary(kilobytes), 1 / 1024)})
+
+
+def in_group(part):
+    """Processes in control groups whose path holds `part`."""
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open(f"/proc/{entry}/cgroup") as file:
+            if f"/{part}" in file.read():
+                found.append(int(entry))
+    return found
+
+
+def private_kb(pids):
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
+            total += sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
+    return total
+
+
+def parent_of(pid):
+    with open(f"/proc/{pid}/stat") as file:
+        return int(file.read().rpartition(")")[2].split()[1])
+
+
+MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
+                "delete": Bench.measure_delete, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
+
+
+# --- report -----------------------------------------------------------------------------------------------------------
+
+def three(numbers, width):
+    if not numbers:
+        return " " * (width * 3)
+    return "".join(f"{numbers[key]:{width}.2f}" for key in ("min", "median", "p99"))
+
+
+def print_table(rows):
+    print(f"\n{'':58}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8}")
+    for row in rows:
+        print(f"{row['name']:58}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)}")
+
+
+def main():
+    if os.geteuid() != 0:
+        sys.exit("bench: needs root: boxes are made of namespaces, mounts and cgroups")
+    wanted = [name for name in ARGS.only.split(",") if name] or list(MEASUREMENTS)
+    unknown = set(wanted) - set(MEASUREMENTS)
+    if unknown:
+        sys.exit(f"bench: no measurement called {', '.join(sorted(unknown))}; there are {', '.join(MEASUREMENTS)}")
+    skipped = {}
+    with tempfile.TemporaryDirectory(prefix="gb-bench-") as tmp:
+        os.chmod(tmp, 0o755)
+        with harness.Glovebox(tmp) as glovebox:
+            bench = Bench(glovebox, tmp)
+            for name in wanted:
+                print(f"measuring {name} …", file=sys.stderr, flush=True)
+                try:
+                    MEASUREMENTS[name](bench)
+                except peers.Missing as why:
+                    skipped[name] = str(why)
+            bench.api.close()
+    report = {"machine": {"kernel": platform.release(), "cores": os.cpu_count(), "load_1min": os.getloadavg()[0]},
+              "build": BUILD, "unix": int(time.time()), "rows": bench.rows, "skipped": skipped}
+    path = ARGS.json or os.path.join(BUILD, "bench.json")
+    with open(path, "w") as file:
+        json.dump(report, file, indent=1)
+    print_table(bench.rows)
+    for name, why in skipped.items():
+        print(f"skipped {name}: {why}")
+    print(f"written to {path}")
+
+
+main()
