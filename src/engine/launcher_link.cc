@@ -37,7 +37,7 @@ Result<Fd> start_launcher(const LauncherLink::Options& options, const std::strin
 
 Task<std::unique_ptr<LauncherLink>> LauncherLink::open(net::Loop& loop, Options options,
                                                        OnExit on_exit, OnLost on_lost) {
-  std::string path = options.state_dir + "/launcher.sock";
+  std::string path = str(options.state_dir, "/", wire::kLauncherSocket);
   auto socket = sys::connect_unix(path, SOCK_SEQPACKET);
   if (!socket) socket = start_launcher(options, path);
   if (!socket) co_return std::move(socket.error()).with("launcher");

@@ -164,7 +164,7 @@ Task<void> Core::destroy_all() {
   if (!left.empty())
     co_return Error{Code::internal, str(left.size(), " boxes could not be removed; see the log")};
   if (launcher && launcher->alive()) CO_TRY_DO(co_await launcher->retire());
-  ::unlink(path("launcher.sock").c_str());
+  ::unlink(path(wire::kLauncherSocket).c_str());
   CO_TRY_DO(sys::remove_prefix(cgroups, prefix), "control groups");
   co_return claims->release();
 }

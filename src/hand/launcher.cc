@@ -46,7 +46,7 @@ class Launcher {
       : listener_(std::move(listener)), signals_(std::move(signals)), maker_(std::move(maker)) {}
 
   int serve() {
-    while (!retired_) {
+    while (!retired_ && !done()) {
       std::vector<pollfd> wait{{listener_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
       for (auto& engine : engines_) wait.push_back({engine.get(), POLLIN, 0});
       const std::size_t first_gate = wait.size();
@@ -87,6 +87,14 @@ class Launcher {
     int engine = -1;  // who asked for the launch
     std::uint32_t seq = 0;
   };
+
+  // No engine listens, and nothing is left to be the parent of. (A new one has not been called
+  // yet.)
+  bool done() const {
+    return engines_.empty() && !boxes_.empty() && std::ranges::all_of(boxes_, [](const auto& box) {
+             return box.second.stage == BoxStage::exited;
+           });
+  }
 
   void accept() {
     Fd engine(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));

@@ -8,12 +8,14 @@ from harness import Glovebox, run
 from support import Checks, UpgradeRefused, api_of, equal, eventually, short
 
 READY = b"\x02"
-WATCHER = """import os, signal, time
-def show(*_): print('size %d %d' % os.get_terminal_size()[::-1], flush=True)
-signal.signal(signal.SIGWINCH, show)
+WATCHER = """import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+def show(): print('size %d %d' % os.get_terminal_size()[::-1], flush=True)
 print(os.ttyname(0), flush=True)
 show()
-while True: time.sleep(1)"""
+while True:
+    signal.sigwait({signal.SIGWINCH})
+    show()"""
 LIMIT = 60  # seconds for what a terminal is to show
 
 
@@ -54,8 +56,9 @@ class Terminal:
         self.seen = self.seen[self.seen.index(text) + len(text) :]
 
     def finish(self):
+        deadline = time.monotonic() + LIMIT
         while self.step():
-            pass
+            assert time.monotonic() < deadline, f"not ended within {LIMIT} s; seen {short(self.seen)}"
         return self.exit
 
 
@@ -120,8 +123,9 @@ def terminals(box, check):
         eventually(lambda: "sleep 1001" in box.programs(), 10, "sleep runs")
         terminal.type("\x1a")
         terminal.until("Stopped")
-        terminal.type("kill -9 %1; wait; echo job done\n")
+        terminal.type("kill -9 %1; wait; echo job 'done'\n")  # the echo of what is typed must not look like its output
         terminal.until("job done\r\n")
+        terminal.until("$ ")  # a Ctrl-D typed before the shell reads is a terminal's, and is lost
         terminal.type("\x04")
         assert terminal.finish() is not None
 
