@@ -123,9 +123,11 @@ def terminals(box, check):
         eventually(lambda: "sleep 1001" in box.programs(), 10, "sleep runs")
         terminal.type("\x1a")
         terminal.until("Stopped")
-        terminal.type("kill -9 %1; wait; echo job 'done'\n")  # the echo of what is typed must not look like its output
+        terminal.type("kill -9 %1\n")
+        eventually(lambda: "sleep 1001" not in box.programs(), 10, "sleep is gone")
+        terminal.type("echo job 'done'\n")  # the echo of what is typed must not look like its output
         terminal.until("job done\r\n")
-        terminal.until("$ ")  # a Ctrl-D typed before the shell reads is a terminal's, and is lost
+        terminal.until("$ ")  # a Ctrl-D typed before the shell reads is the terminal's, and is lost
         terminal.type("\x04")
         assert terminal.finish() is not None
 
