@@ -101,6 +101,7 @@ constexpr Row kDataPlane[] = {
     // Ours.
     {"GET", "/exec/ws", exec_socket},
     {"POST", "/tools/{tool}", call_tool, Body::whole, kToolInput, true},
+    {"DELETE", "/tools/calls/{key}", end_tool_call},
 };
 
 http::Route route(ApiState& api, std::string_view prefix, const Row& row) {
@@ -119,7 +120,7 @@ http::Route route(ApiState& api, std::string_view prefix, const Row& row) {
 }  // namespace
 
 Api::Api(net::Loop& loop, Engine& engine, ApiKeys keys)
-    : state_(new ApiState{loop, engine, std::move(keys), net::TaskGroup(loop), {}}) {}
+    : state_(new ApiState{loop, engine, std::move(keys), net::TaskGroup(loop), {}, {}}) {}
 Api::~Api() = default;
 void Api::set_keys(ApiKeys keys) { state_->keys = std::move(keys); }
 Task<void> Api::close(Millis limit) { return state_->tasks.finish(limit); }

@@ -1,5 +1,5 @@
-// Files and tools of a sandbox. Both are processes of its hand, that run as the box's user in the
-// box's group: nothing here opens a path.
+// Files of a sandbox: processes of its hand, that run as the box's user in the box's group. Nothing
+// here opens a path.
 #include <cerrno>
 
 #include "engine/api_state.h"
@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::size_t kMaxPath = 4095;
 constexpr std::size_t kMaxList = 32 << 20;
-constexpr std::size_t kMaxToolResult = 16 << 20;
 constexpr std::size_t kMaxReason = 1024;
 
 Result<std::string> path_param(const Request& request) {
@@ -169,36 +168,6 @@ Reply delete_file(ApiState& api, Request request) {
 Reply list_files(ApiState& api, Request request) {
   CO_TRY(list, co_await file_call(api, std::move(request), "list"));
   co_return http::json(200, valid_utf8(list));
-}
-
-Reply call_tool(ApiState& api, Request request) {
-  constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
-  const std::string tool = request.param("tool");
-  if (std::find(std::begin(kTools), std::end(kTools), tool) == std::end(kTools))
-    co_return Error{Code::not_found,
-                    "no such tool: there are bash, read, write, edit, glob and grep",
-                    "UNKNOWN_TOOL"};
-  CO_TRY_DO(wire::check_tool_input(request.body));
-  CO_TRY(box, co_await box_of(api, request));
-  wire::StartSpec spec;
-  spec.kind = wire::Kind::tool;
-  spec.argv = {tool};
-  spec.stdin_mode = wire::StdinMode::pipe;
-  CO_TRY(operation, co_await Operation::start(box.hand, std::move(spec)));
-  CO_TRY_DO(co_await operation->feed(std::move(request.body)));
-  CO_TRY(outcome, co_await operation->finish(kMaxToolResult));
-  auto result = wire::decode_tool_result(outcome.out);
-  if (!result) {
-    // The model is told what happened; only what we cannot explain is an error of the call.
-    if (outcome.info.status == wire::Status::oom_killed)
-      result = wire::ToolCall{"The tool was ended: the sandbox is out of memory.", true};
-    else if (outcome.info.status == wire::Status::signaled)
-      result = wire::ToolCall{str("The tool was ended by signal ", outcome.info.signal, "."), true};
-    else
-      co_return Error{Code::internal,
-                      str("the tool ended without a result: ", result.error().what)};
-  }
-  co_return http::json(200, wire::encode_tool_result(*result));
 }
 
 }  // namespace glovebox::engine

@@ -15,11 +15,21 @@ Task<std::shared_ptr<Operation>> Operation::start(std::shared_ptr<HandLink> hand
       new Operation(std::move(hand), std::move(*attachment), kind));
 }
 
+Task<std::shared_ptr<Operation>> Operation::join(std::shared_ptr<HandLink> hand,
+                                                 std::uint64_t handle) {
+  CO_TRY(attachment, co_await hand->attach(handle, true, 0));
+  const wire::Kind kind = attachment->info().kind;
+  std::shared_ptr<Operation> joined(new Operation(std::move(hand), std::move(attachment), kind));
+  joined->let_go();
+  co_return joined;
+}
+
 Operation::Operation(std::shared_ptr<HandLink> hand, std::unique_ptr<Attachment> attachment,
                      wire::Kind kind)
     : hand_(std::move(hand)), attachment_(std::move(attachment)), kind_(kind) {}
 
 Operation::~Operation() {
+  if (let_go_) return;
   const std::uint64_t handle = info().handle;
   if (!ended_) {
     hand_->signal_now(handle, 9, true);

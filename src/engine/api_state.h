@@ -8,6 +8,7 @@
 
 #include "engine/api.h"
 #include "engine/hand_link.h"
+#include "engine/tool_calls.h"
 #include "http/message.h"
 
 namespace glovebox::engine {
@@ -20,6 +21,7 @@ struct ApiState {
   // Terminals {sandbox, handle} that are being ended by a DELETE: their sockets say so when they
   // close.
   std::set<std::pair<std::string, std::uint64_t>> ending_ptys;
+  ToolCallTable tool_calls;
 };
 
 // The sandbox of a data-plane request, running, with its hand.
@@ -29,14 +31,18 @@ struct Box {
 };
 Task<Box> box_of(ApiState& api, const http::Request& request);
 
-// A process that lives for one request: unless it has ended, dropping this kills it and what it
-// started.
+// A process that lives for one request: unless it has ended or was let go, dropping this kills it
+// and what it started.
 class Operation {
  public:
   static Task<std::shared_ptr<Operation>> start(std::shared_ptr<HandLink> hand,
                                                 wire::StartSpec spec);
   ~Operation();
   Operation(const Operation&) = delete;
+  // One that runs, or has ended, from its first byte on.
+  static Task<std::shared_ptr<Operation>> join(std::shared_ptr<HandLink> hand,
+                                               std::uint64_t handle);
+  void let_go() { let_go_ = true; }  // from now on it outlives this
 
   const wire::ProcessInfo& info() const { return attachment_->info(); }
   const std::shared_ptr<HandLink>& hand() const { return hand_; }
@@ -59,7 +65,7 @@ class Operation {
   std::shared_ptr<HandLink> hand_;
   std::unique_ptr<Attachment> attachment_;
   wire::Kind kind_;
-  bool ended_ = false;
+  bool ended_ = false, let_go_ = false;
 };
 
 // Statuses that make clients try again are not for requests that may have had their effect.
@@ -105,7 +111,10 @@ Reply read_file(ApiState& api, http::Request request);
 Reply write_file(ApiState& api, http::Request request);
 Reply delete_file(ApiState& api, http::Request request);
 Reply list_files(ApiState& api, http::Request request);
+
+// api_tools.cc
 Reply call_tool(ApiState& api, http::Request request);
+Reply end_tool_call(ApiState& api, http::Request request);
 
 // api_pty.cc
 Reply create_pty(ApiState& api, http::Request request);

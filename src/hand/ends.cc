@@ -70,6 +70,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
   read_output(process, process.out, wire::kStdout);
   read_output(process, process.err, wire::kStderr);
   check_drained(process);
+  if (!process.forgotten) ended_.push_back(process.info.handle);
   forget_oldest();
 }
 
@@ -98,11 +99,19 @@ void Hand::kill(Process& process) {
 // a tool's input, would wait for ever, and must not take half of it for the whole.
 void Hand::starter_gone(Process& process) {
   if (process.running() && process.info.kind != wire::Kind::exec && process.in &&
-      !process.input_ended)
+      !process.input_ended) {
     kill(process);
+    // It never began: nobody may take it for the call it was to be.
+    process.forgotten = process.info.kind == wire::Kind::tool;
+  }
 }
 
 void Hand::forget(Process& process) {
+  std::erase(ended_, process.info.handle);
+  forget_streams(process);
+}
+
+void Hand::forget_streams(Process& process) {
   process.forgotten = true;
   process.ring.clear();
   process.final_end = process.ring.end();
@@ -111,15 +120,17 @@ void Hand::forget(Process& process) {
   process.err.want(EPOLLIN);
 }
 
+// In the order they ended, not in that they were started: a long call that ends after many short
+// ones has only just become of interest. Who is still being read stays.
 void Hand::forget_oldest() {
-  std::size_t kept = 0;
-  for (auto& [handle, process] : processes_)
-    if (!process->running() && !process->forgotten) ++kept;
-  for (auto& [handle, process] : processes_) {
-    if (kept <= wire::kKeepEnded) break;
-    if (process->running() || process->forgotten) continue;
-    forget(*process);
-    --kept;
+  for (auto next = ended_.begin(); ended_.size() > wire::kKeepEnded && next != ended_.end();) {
+    Process& process = *processes_.at(*next);
+    if (!process.readers.empty()) {
+      ++next;
+      continue;
+    }
+    forget_streams(process);
+    next = ended_.erase(next);
   }
 }
 

@@ -335,6 +335,21 @@ TEST_P(InEverySetting, OnlyTheLastEndedOnesAreKept) {
   EXPECT_EQ(all.back().handle, last);
 }
 
+TEST_P(InEverySetting, ALongOneThatEndsAfterManyShortOnesIsReadWhole) {
+  Client engine = box_.connect();
+  auto slow = shell("read line; echo $line", Attach::hold);
+  slow.stdin_mode = StdinMode::pipe;
+  auto held = engine.start(slow);
+  ASSERT_TRUE(held);
+  std::uint32_t reader = engine.last_id();
+  for (std::size_t i = 0; i < wire::kKeepEnded + 5; ++i) (void)engine.run(program({"true"}));
+  engine.input(held->handle, "still here\n");
+  Outcome outcome = engine.collect(reader);
+  EXPECT_EQ(outcome.out, "still here\n");
+  EXPECT_TRUE(outcome.gaps.empty());
+  EXPECT_EQ(engine.get(held->handle).status, Status::exited);  // and is among the last that ended
+}
+
 TEST_P(InEverySetting, ManyAtOnceAllStart) {
   Client engine = box_.connect();
   std::vector<std::uint32_t> ids;

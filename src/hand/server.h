@@ -123,6 +123,7 @@ class Hand {
   void kill(Process& process);
   void starter_gone(Process& process);
   void forget(Process& process);
+  void forget_streams(Process& process);
   void forget_oldest();
   void erase_finished();
 
@@ -148,6 +149,7 @@ class Hand {
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;
   std::map<std::uint64_t, std::unique_ptr<Process>> processes_;  // by handle: in the order made
   std::unordered_map<pid_t, std::uint64_t> running_;             // pid → handle
+  std::deque<std::uint64_t> ended_;                              // and not forgotten, oldest first
   std::map<std::uint64_t, Start> starts_;
   std::deque<std::uint64_t> waiting_;  // starts without a blank, in turn
   std::size_t waiting_bytes_ = 0;

@@ -63,7 +63,7 @@ Result<void> check_file(const std::vector<std::string>& argv) {
 
 Result<void> check_tool(const std::vector<std::string>& argv) {
   static constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
-  if (argv.size() != 1 || std::ranges::find(kTools, argv[0]) == std::end(kTools))
+  if (argv.size() > 2 || std::ranges::find(kTools, argv[0]) == std::end(kTools))
     return Error{Code::invalid, str("no such tool: ", argv[0])};
   return ok;
 }

@@ -94,8 +94,9 @@ enum class Kind : std::uint8_t {
   file = 1,  // argv = {verb, path}: "read" (file → stdout), "write" (stdin → file, parents made,
              // replaces atomically at input_end), "delete", "list" (stdout: JSON as of
              // GET /files/list). Fails with exit code = errno and the reason on stderr.
-  tool = 2,  // argv = {tool name}, stdin = its JSON input;
-             // stdout = {"content": text, "is_error": bool}
+  tool = 2,  // argv = {tool name, the caller's key of this call?}, stdin = its JSON input;
+             // stdout = {"content": text, "is_error": bool}. Who lost the answer finds the call
+             // again by its key.
 };
 
 enum class StdinMode : std::uint8_t { closed = 0, pipe = 1 };
