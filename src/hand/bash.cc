@@ -12,8 +12,8 @@
 
 namespace glovebox::hand {
 
-// A call asks for the shell when it has read its input, and tells in which state it gives it back.
-// Only one has it at a time.
+// A bash call asks for the shell when it has read its input, and tells in which state it gives it
+// back. Only one has it at a time. The last word of every tool call is that it is done.
 void Hand::on_control(Process& process) {
   while (process.control) {
     auto packet = sys::receive_packet(process.control.get(), kChildMessage, 0);
@@ -34,6 +34,7 @@ void Hand::on_control(Process& process) {
         if (packet->bytes[0] == kShellDead) kill_shell();
         bash_holder_ = 0;
         break;
+      case kDone: return tool_done(process);
       default: return kill(process);
     }
     serve_bash();

@@ -31,6 +31,7 @@ enum ChildWord : char {
   kNeedShell = 'N',    // u8 restart first?
   kShellUsable = 'U',  // done with it
   kShellDead = 'D',
+  kDone = 'F',  // a tool call has ended, with all it wrote; its process waits for the next start
 };
 inline constexpr std::size_t kChildMessage = 20 * 1024;
 // hand → child of a bash call
@@ -39,6 +40,7 @@ enum HandWord : char {
   kNoShell = '-',  // a text: why not
 };
 
+// Ends with what it became; a process that did a tool call may be given another start first.
 [[noreturn]] void child_main(const Config& config, int socket, sys::Packet start);
 
 // For the parts of the child.
@@ -60,6 +62,7 @@ Error exec_program(const std::vector<std::string>& argv, const std::vector<std::
 // Makes a terminal our controlling one and our three streams; its master goes to the hand.
 Result<void> open_terminal(int socket, const wire::StartSpec& spec, const Identity& identity);
 int run_file(const std::string& verb, const std::string& path);  // the exit code
-int run_tool_call(int socket, const std::string& tool, const std::string& workdir);
+// True: this process can do another one. (A large one leaves too much memory behind.)
+bool run_tool_call(int socket, const std::string& tool, const std::string& workdir);
 
 }  // namespace glovebox::hand

@@ -7,6 +7,7 @@ namespace glovebox::hand {
 namespace {
 
 constexpr std::size_t kMaxInput = 8 * 1024 * 1024;
+constexpr std::size_t kLarge = 256 * 1024;
 
 Result<std::string> read_input() {
   std::string input;
@@ -22,14 +23,14 @@ Result<std::string> read_input() {
   }
 }
 
-int write_result(const tools::ToolResult& result) {
+bool write_result(const tools::ToolResult& result) {
   std::string text = tools::encode(result);
   for (std::size_t at = 0; at < text.size();) {
     ssize_t n = ::write(STDOUT_FILENO, text.data() + at, text.size() - at);
-    if (n < 0 && errno != EINTR) return 1;
+    if (n < 0 && errno != EINTR) ::_exit(1);
     if (n > 0) at += static_cast<std::size_t>(n);
   }
-  return 0;
+  return text.size() < kLarge;
 }
 
 // The shell is the hand's: it is asked for, used and given back.
@@ -51,13 +52,13 @@ tools::ToolResult call_bash(int socket, const std::string& json, const tools::Co
 
 }  // namespace
 
-int run_tool_call(int socket, const std::string& tool, const std::string& workdir) {
+bool run_tool_call(int socket, const std::string& tool, const std::string& workdir) {
   tools::Context context{.workdir = workdir};
   auto input = read_input();
   if (!input) return write_result({str(tool, ": ", input.error().what), true});
-  if (tool == "bash") return write_result(call_bash(socket, *input, context));
-  ::close(socket);
-  return write_result(tools::run_tool(tool, *input, context));
+  auto result =
+      tool == "bash" ? call_bash(socket, *input, context) : tools::run_tool(tool, *input, context);
+  return write_result(result) && input->size() < kLarge;
 }
 
 }  // namespace glovebox::hand

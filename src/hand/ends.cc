@@ -45,6 +45,8 @@ void Hand::reaped(pid_t pid, const siginfo_t& info) {
     return ended(*processes_.at(handle), info);
   }
   if (pid == shell_.pid) return kill_shell();
+  for (auto& [id, idle] : idle_tools_)
+    if (idle.pid == pid) return lose_idle_tool(id);
   (void)nursery_.reaped(pid, now());  // or an orphan of the tenant's, which is nobody's
 }
 
@@ -75,6 +77,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
 }
 
 void Hand::leader_gone(Process& process) {
+  if (process.group_gone) return;  // its process went on to the next tool call
   process.group_gone = process.group.remove_if_empty();
   if (process.group_gone) return process.group_events.reset();
   if (process.group_events || process.group.dir() < 0) return;

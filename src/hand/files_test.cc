@@ -277,4 +277,54 @@ TEST_F(Tools, ATooLargeInputIsRefused) {
 }
 
 }  // namespace
+
+TEST_F(Files, OneProcessDoesToolCallAfterToolCall) {
+  std::ofstream(path("f")) << "text";
+  fs::create_directory(path("sub"));
+  std::ofstream(path("sub/inner")) << "x";
+  auto call = [&](std::string name, std::string input, std::string cwd = "") {
+    auto spec = tool(std::move(name));
+    spec.cwd = std::move(cwd);
+    return engine_.run(spec, std::move(input));
+  };
+  auto has = [](const Outcome& outcome, std::string_view text) {
+    return outcome.out.find(text) != std::string::npos;
+  };
+  auto first = call("read", R"({"file_path":"f"})");
+  EXPECT_TRUE(has(first, "text"));
+  auto second = call("glob", R"({"pattern":"*"})");
+  EXPECT_EQ(second.info.pid, first.info.pid);
+  EXPECT_NE(second.info.handle, first.info.handle);
+  EXPECT_EQ(second.info.exit_code, 0);
+  // Nothing of a call is left for the next: not its directory, and not its shell.
+  EXPECT_TRUE(has(call("glob", R"({"pattern":"*"})", path("sub")), "inner"));
+  EXPECT_FALSE(has(call("glob", R"({"pattern":"*"})"), "inner"));
+  EXPECT_TRUE(has(call("bash", R"x({"command":"echo $((6*7))"})x"), "42"));
+  EXPECT_EQ(call("read", R"({"file_path":"f"})").out, first.out);
+}
+
+TEST_F(Files, AToolProcessThatIsKilledBetweenCallsIsReplaced) {
+  std::ofstream(path("f")) << "text";
+  auto first = engine_.run(tool("read"), R"({"file_path":"f"})");
+  ASSERT_EQ(::kill(static_cast<pid_t>(first.info.pid), SIGKILL), 0);
+  auto second = engine_.run(tool("read"), R"({"file_path":"f"})");
+  EXPECT_EQ(second.out, first.out);
+  // Of the call that is over nobody can kill its process any more: it may be another call's by now.
+  Result<Frame> late =
+      engine_.ask(Type::signal, Writer().u64(second.info.handle).u32(SIGKILL).u8(1).take());
+  EXPECT_EQ(late.error().tag, "PROCESS_NOT_RUNNING");
+  EXPECT_EQ(engine_.run(tool("read"), R"({"file_path":"f"})").out, first.out);
+}
+
+TEST_F(Files, AToolCallWithALargeAnswerTakesItsProcessAlong) {
+  std::ofstream(path("big")) << std::string(3'000'000, 'x');
+  auto small = engine_.run(tool("glob"), R"({"pattern":"*"})");
+  auto large = engine_.run(
+      tool("write"), str(R"({"file_path":"f","content":")", std::string(400'000, 'y'), "\"}"));
+  EXPECT_EQ(large.info.pid, small.info.pid);
+  auto next = engine_.run(tool("glob"), R"({"pattern":"*"})");
+  EXPECT_NE(next.info.pid, small.info.pid);
+  EXPECT_EQ(next.info.exit_code, 0);
+}
+
 }  // namespace glovebox::hand

@@ -35,6 +35,7 @@ class Nursery {
   // As many starts wait. One more blank is kept for the next.
   void want(std::size_t waiting, Time now);
   std::optional<Blank> take();
+  std::uint64_t new_id() { return next_id_++; }  // for a process that is no blank's
   // Why the starts that wait cannot have a blank, once.
   std::optional<Error> take_failure() { return std::exchange(failure_, std::nullopt); }
   void on_helper(Time now);

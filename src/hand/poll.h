@@ -17,6 +17,7 @@ enum class Source : std::uint8_t {
   helper,
   blank,       // id: the blank's
   start,       // id: the start's; the child that is becoming a program
+  idle_tool,   // id: the handle of its last call; a process between two tool calls
   connection,  // id: the connection's
   input,       // id: the process's handle, here and below
   output,

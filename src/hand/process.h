@@ -44,7 +44,7 @@ struct Process {
   Group group;
   bool group_gone = false;
   Watched in, out, err;  // ours of its three streams; a terminal has in and out
-  Watched control;       // of a bash call
+  Watched control;       // of a tool call
   Watched group_events;  // once the leader has ended and others are left
 
   std::string input;  // not yet taken by it
@@ -58,6 +58,7 @@ struct Process {
   std::uint64_t final_end = ~0ull;
   bool killed_by_us = false;
   bool forgotten = false;
+  std::string tool_user;                        // of a tool call
   std::unique_ptr<wire::StartSpec> shell_spec;  // of a bash call: how the shell it needs is started
 };
 

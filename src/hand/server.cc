@@ -36,6 +36,8 @@ Hand::Hand(Config config, Poll poll, Watched signals)
       nursery_(poll_, config_,
                [this](pid_t pid) {
                  return running_.contains(pid) || pid == shell_.pid ||
+                        std::ranges::any_of(idle_tools_,
+                                            [&](auto& w) { return w.second.pid == pid; }) ||
                         std::ranges::any_of(starts_, [&](auto& s) { return s.second.pid == pid; });
                }),
       pool_(kRingsOfAll),
@@ -73,6 +75,7 @@ void Hand::handle(const Poll::Event& event) {
     case Source::helper: return nursery_.on_helper(now());
     case Source::blank: return nursery_.on_blank(event.id, now());
     case Source::start: return on_start(event.id);
+    case Source::idle_tool: return lose_idle_tool(event.id);  // it has nothing to say
     case Source::connection:
       if (Connection* engine = connection(event.id)) on_connection(*engine, event.what);
       return;
@@ -211,6 +214,7 @@ void Hand::begin_shutdown(Millis grace) {
     start_failed(starts_.begin()->first,
                  Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"});
   nursery_.close();
+  end_idle_tools();
   if (config_.is_init) {
     ::kill(-1, SIGTERM);
     return;

@@ -5,6 +5,7 @@
 //   streams.cc   output to rings and readers, input to processes
 //   ends.cc      exits, leftovers, forgetting
 //   bash.cc      the persistent shell and the calls that wait for it
+//   tool_processes.cc   processes that have done a tool call and wait for the next
 #pragma once
 
 #include <csignal>
@@ -49,6 +50,12 @@ class Hand {
     pid_t pid = 0;  // 0: there is none
     Group group;
     Fd in, out, control;
+    std::string user;
+  };
+  struct IdleTool {
+    pid_t pid = 0;
+    Group group;
+    Watched socket;
     std::string user;
   };
   struct BashCall {
@@ -136,6 +143,12 @@ class Hand {
   void kill_shell();
   void bash_call_ended(std::uint64_t handle);
 
+  // tool_processes.cc
+  void tool_done(Process& process);
+  std::optional<Blank> take_idle_tool(const wire::StartSpec& spec);
+  void lose_idle_tool(std::uint64_t id);
+  void end_idle_tools();
+
   Connection* connection(std::uint64_t id);
   Time now() const { return now_; }
 
@@ -154,9 +167,10 @@ class Hand {
   std::deque<std::uint64_t> waiting_;  // starts without a blank, in turn
   std::size_t waiting_bytes_ = 0;
   std::uint64_t next_connection_ = 1, next_start_ = 1, total_started_ = 0;
-  std::size_t input_of_all_ = 0;   // bytes that wait for processes
-  std::size_t output_budget_ = 0;  // what may still be read before the next tick
-  Time next_tick_ = Time::max();   // set while output waits for it
+  std::size_t input_of_all_ = 0;                  // bytes that wait for processes
+  std::size_t output_budget_ = 0;                 // what may still be read before the next tick
+  Time next_tick_ = Time::max();                  // set while output waits for it
+  std::map<std::uint64_t, IdleTool> idle_tools_;  // by the handle of their last call
   Shell shell_;
   std::deque<BashCall> bash_waiting_;
   std::uint64_t bash_holder_ = 0;  // the call that has the shell, or for which it is being started

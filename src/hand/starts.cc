@@ -114,11 +114,12 @@ void Hand::launch_waiting() {
   if (auto failure = nursery_.take_failure())
     while (!waiting_.empty()) start_failed(waiting_.front(), *failure);
   while (!waiting_.empty()) {
-    auto blank = nursery_.take();
-    if (!blank) break;
     std::uint64_t id = waiting_.front();
-    waiting_.pop_front();
     Start& start = starts_.at(id);
+    auto blank = start.spec.kind == wire::Kind::tool ? take_idle_tool(start.spec) : std::nullopt;
+    if (!blank) blank = nursery_.take();
+    if (!blank) break;
+    waiting_.pop_front();
     waiting_bytes_ -= start.payload.size();
     start.handle = blank->id;
     start.pid = blank->pid;
@@ -251,8 +252,9 @@ void Hand::started(std::uint64_t id) {
   process.err = Watched(poll_, std::move(start.err), Source::error_output, info.handle);
   process.out.want(EPOLLIN);
   process.err.want(EPOLLIN);
-  if (spec.kind == wire::Kind::tool && spec.argv[0] == "bash") {
-    process.shell_spec = std::make_unique<wire::StartSpec>(spec);
+  if (spec.kind == wire::Kind::tool) {
+    process.tool_user = spec.user;
+    if (spec.argv[0] == "bash") process.shell_spec = std::make_unique<wire::StartSpec>(spec);
     start.socket.rename(Source::control, info.handle);
     process.control = std::move(start.socket);
   }
