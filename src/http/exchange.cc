@@ -203,6 +203,7 @@ Task<void> Connection::send(Response response) {
   if (exchange_.request_id.empty()) exchange_.request_id = "req_" + random_id(20);
   if (response.error)
     response.body = error_body(response.error->what, response.error->tag, exchange_.request_id);
+  if (server_->options.dress) server_->options.dress(response, exchange_.request_id);
   // A client that still waits for "100 Continue" may send the body or not: the connection's state
   // is unknown.
   if (exchange_.wants_continue && !parser_->done()) exchange_.close = exchange_.linger = true;

@@ -19,6 +19,8 @@ Task<void> refuse(std::shared_ptr<ServerState> server, std::shared_ptr<net::Stre
   std::string id = "req_" + random_id(20);
   Response response = json(503, error_body("too many connections", "TOO_MANY_CONNECTIONS", id));
   response.headers.set("Retry-After", "1");
+  response.error = Error{Code::unavailable, "too many connections", "TOO_MANY_CONNECTIONS"};
+  if (server->options.dress) server->options.dress(response, id);
   stream->write_now(response_head(response, {.length = response.body.size(), .close = true}, id) +
                     response.body);
   ++server->refusing;

@@ -44,6 +44,9 @@ struct ServerOptions {
   std::function<Result<void>(const Request&)> guard;
   // May rewrite the path before routing (Host-based routing of sandboxes).
   std::function<Result<void>(Request&)> rewrite;
+  // Runs over every answer before it is sent, also those of the server itself: may add headers, and
+  // give an error (Response::error) the body that the part's API says.
+  std::function<void(Response&, std::string_view request_id)> dress;
 };
 
 class Server {

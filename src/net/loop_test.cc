@@ -167,6 +167,29 @@ TEST(TaskGroup, ACancelledTaskCanStillWaitForItsChildren) {
   EXPECT_EQ(seen.ended, 1);
 }
 
+Task<void> end_late(bool& ended) {
+  (void)co_await sleep(1h);
+  // A cancelled task waits for nothing any more, but it may still have work.
+  for (int i = 0; i < 100; ++i) (void)co_await yield();
+  ended = true;
+  co_return ok;
+}
+
+Task<void> finish_for_ever(Loop& loop) {
+  bool ended = false;
+  TaskGroup group(loop);
+  group.spawn("late", end_late(ended));
+  CO_TRY_DO(co_await yield());
+  CO_TRY_DO(co_await group.finish(kForever));
+  EXPECT_TRUE(ended);
+  co_return ok;
+}
+
+TEST(TaskGroup, FinishWithoutALimitWaits) {
+  Loop loop;
+  EXPECT_TRUE(run(loop, finish_for_ever(loop)));
+}
+
 // --- first_of
 
 Task<void> after(Millis time, int& mark) {

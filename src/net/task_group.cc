@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -74,7 +75,8 @@ Task<void> TaskGroup::finish(Millis limit) {
   cancel();
   auto state = state_;
   if (state->running.empty()) co_return ok;
-  asio::steady_timer timer(state->executor, limit);
+  // Adding kForever to now would overflow.
+  asio::steady_timer timer(state->executor, std::min<Millis>(limit, std::chrono::years(1)));
   state->finishing.push_back(&timer);
   boost::system::error_code error;
   // No cancellation slot: the end of the children is waited for even when the parent itself is

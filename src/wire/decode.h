@@ -1,6 +1,6 @@
 // Taking a JSON object apart, member by member: each taker says by its name what it wants, and the
 // error says which member is wrong and what it must be. What nobody took is unknown. Only for .cc
-// files of this folder.
+// files, here and in the parts.
 #pragma once
 
 #include <boost/json.hpp>
