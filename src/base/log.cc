@@ -47,6 +47,39 @@ bool set_level(std::string_view level) {
 }
 void set_part(std::string text) { part() = std::move(text); }
 
+static Format& format() {
+  static Format format = Format::json;
+  return format;
+}
+
+void set_format(Format wanted) { format() = wanted; }
+
+static std::string json_line(std::string_view time, Level level, std::string_view event,
+                             Fields fields) {
+  std::string line = str("{\"time\":\"", time, "\",\"level\":\"", level, "\",\"event\":\"",
+                         json_escape(event), '"');
+  if (!part().empty()) line += str(",\"part\":\"", json_escape(part()), '"');
+  for (const Field& field : fields) line += str(",\"", json_escape(field.key), "\":", field.json);
+  return line + "}\n";
+}
+
+// A text stands without its quotes where nobody needs them to see where it ends.
+static std::string_view bare(std::string_view json) {
+  std::string_view inside = json.starts_with('"') ? json.substr(1, json.size() - 2) : json;
+  bool plain = !inside.empty() && inside.find_first_of(" \"\\=") == inside.npos;
+  return plain ? inside : json;
+}
+
+static std::string text_line(std::string_view time, Level level, std::string_view event,
+                             Fields fields) {
+  std::string word(name(level));
+  for (char& c : word) c = static_cast<char>(c - 'a' + 'A');
+  std::string line =
+      str(time, ' ', word, std::string(word.size() < 5 ? 5 - word.size() : 0, ' '), ' ', event);
+  for (const Field& field : fields) line += str(' ', field.key, '=', bare(field.json));
+  return line + "\n";
+}
+
 void write(Level level, std::string_view event, Fields fields) {
   if (level < threshold()) return;
   std::int64_t now = system_clock().unix_ms();
@@ -55,12 +88,9 @@ void write(Level level, std::string_view event, Fields fields) {
   gmtime_r(&seconds, &utc);
   char stamp[40];
   auto n = std::strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &utc);
-  std::string millis = str(1000 + now % 1000).substr(1);
-  std::string line = str("{\"time\":\"", std::string_view(stamp, n), ".", millis,
-                         "Z\",\"level\":\"", level, "\",\"event\":\"", json_escape(event), '"');
-  if (!part().empty()) line += str(",\"part\":\"", json_escape(part()), '"');
-  for (const Field& field : fields) line += str(",\"", json_escape(field.key), "\":", field.json);
-  line += "}\n";
+  std::string time = str(std::string_view(stamp, n), '.', str(1000 + now % 1000).substr(1), 'Z');
+  std::string line = format() == Format::json ? json_line(time, level, event, fields)
+                                              : text_line(time, level, event, fields);
   // One write: lines of several processes on one stderr do not mix. A full or closed stderr loses
   // the line.
   [[maybe_unused]] auto written = ::write(2, line.data(), line.size());

@@ -34,6 +34,8 @@ using Fields = std::initializer_list<Field>;
 void set_level(Level level);             // default info; GLOVEBOX_LOG=debug|info|warn|error|off
 bool set_level(std::string_view level);  // false: no such level
 void set_part(std::string part);         // stands in every line as "part"
+enum class Format { json, text };        // text: "TIME LEVEL event key=value …", for people
+void set_format(Format format);
 void write(Level level, std::string_view event, Fields fields);
 
 inline void debug(std::string_view event, Fields fields = {}) {

@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -73,6 +74,7 @@ struct Prepared {
   std::vector<std::pair<int, int>> fds;
   const char* program;
   const char* cwd;
+  pid_t parent;
 };
 
 std::vector<char*> pointers(const std::vector<std::string>& strings) {
@@ -121,6 +123,10 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
     if (::setresgid(spec.user->second, spec.user->second, spec.user->second) < 0) fail();
     if (::setresuid(spec.user->first, spec.user->first, spec.user->first) < 0) fail();
   }
+  // After the change of user, which clears it. A parent that ended before this is noticed as well.
+  if (spec.parent_death &&
+      (::prctl(PR_SET_PDEATHSIG, spec.parent_death) < 0 || ::getppid() != prepared.parent))
+    fail();
   ::execve(prepared.program, prepared.argv.data(), prepared.envp.data());
   fail();
   ::_exit(127);
@@ -129,8 +135,8 @@ std::vector<char*> pointers(const std::vector<std::string>& strings) {
 }  // namespace
 
 Result<Process> spawn(const SpawnSpec& spec) {
-  Prepared prepared{pointers(spec.args), pointers(spec.env), spec.fds, spec.program.c_str(),
-                    spec.cwd.c_str()};
+  Prepared prepared{pointers(spec.args),  pointers(spec.env), spec.fds,
+                    spec.program.c_str(), spec.cwd.c_str(),   ::getpid()};
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) < 0) return sys_error("pipe");
   Fd read_end(ends[0]), write_end(ends[1]);

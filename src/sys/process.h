@@ -43,6 +43,7 @@ struct SpawnSpec {
       fds;  // {ours, its number in the child}; all others are closed. 0, 1, 2 default to /dev/null
   std::string cwd = "/";
   bool new_session = false;                     // setsid: outlives our terminal
+  int parent_death = 0;                         // signal that it gets when our thread ends; 0: none
   std::optional<std::pair<uid_t, gid_t>> user;  // supplementary groups are dropped
 };
 // A program that cannot be run is an error of this call, not an exit code 127.
