@@ -23,20 +23,27 @@ using Time = std::chrono::steady_clock::time_point;
 
 // What the shell reads for a command:
 //
-//   { \builtin eval -- 'COMMAND' >&0 2>&1 </dev/null 9>&-
-//     \builtin printf '%s %d\n' NONCE "$?" >&9
+//   { \exec 2>/dev/null
+//     \builtin eval -- 'COMMAND' >&0 2>&1 </dev/null 57>&-
+//     \builtin printf '%s %d\n' NONCE "$?" >&57
 //     \builtin eval :
-//   } 0>&2 >/dev/null 2>&1
+//   } 0>&1 >/dev/null
 //
 // - `eval` of one quoted word: an unclosed quote or here-document is an error of the command, at
 //   once, and not a hole that swallows the rest of our text. bash 5.2 then keeps believing that a
-//   quote is open, until the next eval: hence the third line.
+//   quote is open, until the next eval: hence the last line.
 // - The status goes out on a descriptor that the command does not have.
-// - The output pipe rides on descriptor 0 of the group while its 1 and 2 are /dev/null, so what
-//   `set -x` and the command's traps have to say about our own lines is not seen.
-// - The shell saves and restores 0, 1, 2 and 9 around this: a command's `exec >file` or
-//   `exec 1>&-` ends with the command and cannot deafen later calls.
-// - `\builtin`: neither aliases nor functions of these names come between.
+// - The output pipe rides on descriptor 0 of the group while its 1 is /dev/null, and so is 2 for
+// the
+//   life of the shell: what `set -x`, `set -v` and the command's traps have to say about our own
+//   lines is not seen.
+// - The shell saves and restores 0, 1, 2 and 57 around the command: its `exec >file` or
+//   `exec 1>&-` ends with it and cannot deafen later calls.
+// - One newline more than the command has, as in the official worker's frame: bash numbers the
+// lines
+//   of all calls together, and says these numbers.
+// - `\builtin`: neither aliases nor functions of these names come between. (Redirections of a
+//   `builtin exec` do not stay, and one that is replaced does no harm.)
 std::string framed(std::string_view command, std::string_view nonce) {
   std::string quoted;
   for (char c : command) {
@@ -46,9 +53,16 @@ std::string framed(std::string_view command, std::string_view nonce) {
       quoted += c;
     }
   }
-  return str("{ \\builtin eval -- '", quoted, "' >&0 2>&1 </dev/null ", kControlFd,
-             ">&-; \\builtin printf '%s %d\\n' ", nonce, " \"$?\" >&", kControlFd,
-             "; \\builtin eval :; } 0>&2 >/dev/null 2>&1\n");
+  return str("{ \\exec 2>/dev/null; \\builtin eval -- '", quoted, "' >&0 2>&1 </dev/null ",
+             kControlFd, ">&-; \\builtin printf '%s %d\\n' ", nonce, " \"$?\" >&", kControlFd,
+             "\n\\builtin eval :; } 0>&1 >/dev/null\n");
+}
+
+// In the official worker the end of a call is a mark in the output, and what it keeps includes the
+// mark: a newline, `__ANT_CMD_`, a UUID, `_DONE__`, the status, a newline. A result has so much
+// less.
+std::size_t kept_beside_mark(int status) {
+  return kOutputLimit - (1 + 10 + 36 + 7 + str(status).size() + 1);
 }
 
 // The end of the output, as much of it as a result may hold.
@@ -62,9 +76,9 @@ class Tail {
     }
   }
 
-  std::string text() const {
+  std::string text(std::size_t characters) const {
     std::string whole = valid_utf8(bytes_);
-    std::string_view last = last_characters(whole, kOutputLimit);
+    std::string_view last = last_characters(whole, characters);
     bool cut = cut_ || last.size() < whole.size();
     std::string text = without_colours(last);
     text.resize(text.find_last_not_of('\n') + 1);
@@ -127,7 +141,7 @@ class Call {
 
   End run(Time deadline);
   int status() const { return *status_; }
-  std::string output() const { return tail_.text(); }
+  std::string output() const { return tail_.text(kept_beside_mark(*status_)); }
 
  private:
   void write_some();

@@ -149,7 +149,8 @@ Sys<std::vector<Entry>> list_dir(int dir) {
   const dirent* entry = nullptr;
   while (entries.size() < kMaxListing && (entry = ::readdir(open.get()))) {
     std::string_view name = entry->d_name;
-    if (name != "." && name != "..") entries.push_back({std::string(name), type_of(dir, *entry)});
+    if (name == "." || name == ".." || valid_utf8(name) != name) continue;
+    entries.push_back({std::string(name), type_of(dir, *entry)});
   }
   std::ranges::sort(entries, {}, &Entry::name);
   return entries;

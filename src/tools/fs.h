@@ -49,7 +49,8 @@ struct Entry {
   std::string name;
   mode_t type = 0;  // S_IFREG, S_IFDIR, S_IFLNK …
 };
-// Sorted by name, so that the same tree gives the same answer.
+// Sorted by name, so that the same tree gives the same answer; without those whose names are no
+// UTF-8, since no tool could be told of them.
 Sys<std::vector<Entry>> list_dir(int dir);
 
 Sys<std::string> read_up_to(int file, std::size_t limit);

@@ -1,6 +1,9 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <iterator>
+#include <map>
+#include <optional>
 #include <set>
 
 #include "tools/file_tools.h"
@@ -14,6 +17,10 @@ namespace {
 constexpr std::size_t kMaxResults = 200;
 constexpr std::size_t kMaxMatches = 50'000;  // files found before the walk stops
 constexpr std::size_t kMaxSeen = 1'000'000;  // entries looked at before it does
+
+double milliseconds(const timespec& time) {
+  return static_cast<double>(time.tv_sec) * 1e3 + static_cast<double>(time.tv_nsec) / 1e6;
+}
 
 bool skipped(std::string_view name) { return name == ".git" || name == "node_modules"; }
 
@@ -40,18 +47,19 @@ class Walk {
   };
   struct Found {
     std::string shown;
-    timespec modified;
+    double modified;     // milliseconds, as the official tool compares them
+    std::size_t at = 0;  // which of all that were found
   };
   struct Step {
-    States states;         // to go on with, if the entry is a folder
-    States through_link;   // and if it is a link to one: only where the pattern names it
-    bool matched = false;  // if it is a file
+    States states;        // to go on with, if the entry is a folder
+    States through_link;  // and if it is a link to one: only where the pattern names it
+    std::optional<std::size_t> matched;  // if it is a file: by which alternative first
   };
 
   void visit(const Dir& dir);
   Step step(const States& states, std::string_view name) const;
   void enter(State state, States& into) const;
-  bool full() const { return found_.size() >= kMaxMatches || seen_ >= kMaxSeen; }
+  bool full() const { return found_.size() >= kMaxMatches || seen_ > kMaxSeen; }
   std::string newest_first();
 
   std::vector<GlobPath> paths_;
@@ -74,47 +82,55 @@ Walk::Step Walk::step(const States& states, std::string_view name) const {
     const GlobName& element = paths_[state.path][state.next];
     if (element.any_depth() ? name.starts_with('.') : !element.matches(name)) continue;
     State after{state.path, state.next + 1};
-    result.matched = result.matched || after.next == paths_[state.path].size();
+    if (after.next == paths_[state.path].size() && !result.matched) result.matched = state.path;
     enter(element.any_depth() ? state : after, result.states);
     if (element.literal()) enter(after, result.through_link);
   }
   return result;
 }
 
+// Files of the same time are listed as they are found. The official tool takes one alternative
+// after the other in each folder, in the order of names, and goes on with the folder it came upon
+// last.
 void Walk::visit(const Dir& dir) {
   auto opened = open_dir(dir.path);
   auto entries = opened ? list_dir(opened->get()) : std::unexpected(opened.error());
-  if (!entries) return;  // what cannot be read holds no matches
+  if (!entries) return;                             // what cannot be read holds no matches
+  std::map<std::size_t, std::vector<Found>> files;  // by alternative
+  std::map<std::size_t, std::vector<Dir>> dirs;
+  std::size_t matches = found_.size();
   for (const Entry& entry : *entries) {
-    if (full()) return;
-    ++seen_;
+    if (matches >= kMaxMatches || ++seen_ > kMaxSeen) break;
     if (skipped(entry.name)) continue;
     Step next = step(dir.states, entry.name);
     auto below = [&](const std::string& path) {
       return path == "/" ? path + entry.name : str(path, '/', entry.name);
     };
+    auto go_on = [&](const std::string& path, States states) {
+      std::size_t alternative = states.begin()->path;
+      dirs[alternative].push_back({path, below(dir.shown), std::move(states)});
+    };
     struct stat info{};
     if (entry.type == S_IFREG && next.matched) {
-      if (::fstatat(opened->get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) == 0)
-        found_.push_back({below(dir.shown), info.st_mtim});
+      if (::fstatat(opened->get(), entry.name.c_str(), &info, AT_SYMLINK_NOFOLLOW) != 0) continue;
+      files[*next.matched].push_back({below(dir.shown), milliseconds(info.st_mtim)});
+      ++matches;
     } else if (entry.type == S_IFDIR && !next.states.empty()) {
-      todo_.push_back({below(dir.path), below(dir.shown), std::move(next.states)});
+      go_on(below(dir.path), std::move(next.states));
     } else if (entry.type == S_IFLNK && !next.through_link.empty()) {
       auto target = canonical(below(dir.path));
-      if (target && is_within(root_.path, *target))
-        todo_.push_back({*target, below(dir.shown), std::move(next.through_link)});
+      if (target && is_within(root_.path, *target)) go_on(*target, std::move(next.through_link));
     }
   }
+  for (auto& [alternative, some] : files) std::ranges::move(some, std::back_inserter(found_));
+  for (auto& [alternative, some] : dirs) std::ranges::move(some, std::back_inserter(todo_));
 }
 
 std::string Walk::newest_first() {
   if (found_.empty()) return "no matches";
-  auto newer = [](const Found& a, const Found& b) {
-    if (a.modified.tv_sec != b.modified.tv_sec) return a.modified.tv_sec > b.modified.tv_sec;
-    if (a.modified.tv_nsec != b.modified.tv_nsec) return a.modified.tv_nsec > b.modified.tv_nsec;
-    return a.shown < b.shown;
-  };
-  std::ranges::sort(found_, newer);
+  for (std::size_t at = 0; at < found_.size(); ++at) found_[at].at = at;
+  std::ranges::sort(found_, {},
+                    [](const Found& file) { return std::pair(-file.modified, file.at); });
   if (found_.size() > kMaxResults) found_.resize(kMaxResults);
   std::string lines;
   for (const Found& file : found_) lines += (lines.empty() ? "" : "\n") + file.shown;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 
 #include "tools/glob_pattern.h"
 
@@ -108,11 +109,11 @@ Result<std::vector<GlobPath>> parse_glob(std::string_view pattern) {
   std::string slashed(pattern);
   std::ranges::replace(slashed, '\\', '/');
   TRY(alternatives, expand_braces(slashed));
-  std::ranges::sort(alternatives);
-  alternatives.erase(std::ranges::unique(alternatives).begin(), alternatives.end());
 
-  std::vector<GlobPath> paths;
+  std::set<std::string_view> seen;
+  std::vector<GlobPath> paths;  // in the order of the pattern
   for (const std::string& alternative : alternatives) {
+    if (!seen.insert(alternative).second) continue;
     if (alternative.starts_with('/') || alternative.ends_with('/')) continue;
     GlobPath path;
     for (const std::string& name : split(alternative, '/')) {

@@ -89,6 +89,8 @@ TEST(GlobName, MatchesOneName) {
       {"[.]x", ".x", true},
       {"[.a]x", ".x", false},
       {"[[:digit:]]", "5", true},
+      {"[[:punct:]]", "-", true},
+      {"[[:punct:]]", "+", false},  // Unicode calls it a symbol
       {"[[:alpha:]]", "\xc3\xa9", true},
       {"[[:alpha:]]", "1", false},
       {"[[:nope:]]", "n]", true},
@@ -260,6 +262,29 @@ TEST_F(Glob, NewestFirstAndAtMostTwoHundred) {
     last = static_cast<int>(info.st_mtim.tv_sec);
   }
   EXPECT_GE(last, 1'000'050);
+}
+
+TEST_F(Glob, FilesOfTheSameTimeAreListedAsNodeFindsThem) {
+  for (const char* path : {"c", "a", "z", "b/x", "b/a", "d/x"}) {
+    put(path);
+    set_time(path, 1000);
+  }
+  auto in_order = [&](const std::string& pattern) {
+    std::string text = run("glob", str(R"({"pattern":")", pattern, "\"}")).content;
+    for (std::size_t at; (at = text.find(work + '/')) != text.npos;)
+      text.erase(at, work.size() + 1);
+    std::ranges::replace(text, '\n', ' ');
+    return text;
+  };
+  EXPECT_EQ(in_order("**"), "a c z d/x b/a b/x");
+  EXPECT_EQ(in_order("{z,a}"), "z a");
+  EXPECT_EQ(in_order("{d,b}/x"), "b/x d/x");
+}
+
+TEST_F(Glob, NamesThatNobodyCanWriteAreLeftOut) {
+  put("good");
+  put("bad\xff");
+  EXPECT_EQ(found("*"), "good");
 }
 
 TEST_F(Glob, ADeepTreeNeedsNoMoreDescriptors) {

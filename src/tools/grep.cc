@@ -6,13 +6,14 @@
 #include "tools/file_tools.h"
 #include "tools/fs.h"
 #include "tools/place.h"
+#include "tools/regex.h"
 #include "tools/text.h"
 
 namespace glovebox::tools {
 namespace {
 
-constexpr int kMaxEntries = 50'000;
-constexpr int kMaxDepth = 40;
+constexpr std::size_t kMaxEntries = 50'000;
+constexpr std::size_t kMaxDepth = 40;
 constexpr std::size_t kMaxLine =
     2'000;  // characters; longer lines are no text anybody wants to see
 constexpr std::size_t kMaxLineBytes = 3 * 2'000;  // no 2,000 characters are longer
@@ -28,13 +29,16 @@ class Search {
   Result<std::string> result() &&;
 
  private:
-  struct Dir {
-    std::string path, shown;
-    int depth;
+  // A folder that is being searched.
+  struct Level {
+    std::string path, shown;  // canonical; as the results spell it
+    Fd dir;
+    std::vector<Entry> entries;
+    std::size_t next = 0;
   };
   enum class Go : bool { on, stop };
 
-  Go search_dir(const Dir& dir, std::vector<Dir>& found);
+  void enter(std::string path, std::string shown);
   Go search_file(int descriptor, const std::string& shown);
   Go search_line(std::string_view line, std::uint64_t number, const std::string& shown);
   Go add(std::string line);
@@ -46,48 +50,49 @@ class Search {
   const RE2& regex_;
   Millis limit_;
   std::chrono::steady_clock::time_point deadline_;
+  std::vector<Level> levels_;
   bool late_ = false;
-  int entries_ = 0;
+  std::size_t entries_ = 0;
   std::size_t used_ = 0;  // characters of output, with their newlines
   std::string output_;
 };
 
+// Depth first, in the order of names: what is in a folder stands where the folder does.
 void Search::run(const SearchRoot& root) {
   if (auto file = open_regular(root.path); file && file->file) {
     search_file(file->file.get(), root.shown);
     return;
   }
-  std::vector<Dir> todo{{root.path, root.shown, 0}};
-  while (!todo.empty()) {
-    Dir dir = std::move(todo.back());
-    todo.pop_back();
-    std::vector<Dir> found;
-    if (search_dir(dir, found) == Go::stop) return;
-    todo.insert(todo.end(), std::make_move_iterator(found.rbegin()),
-                std::make_move_iterator(found.rend()));
-  }
-}
-
-// The files of a directory first, then what is below it. What cannot be read is passed over.
-Search::Go Search::search_dir(const Dir& dir, std::vector<Dir>& found) {
-  auto opened = open_dir(dir.path);
-  auto entries = opened ? list_dir(opened->get()) : std::unexpected(opened.error());
-  if (!entries) return Go::on;
   auto below = [](const std::string& path, const std::string& name) {
     return path == "/" ? path + name : str(path, '/', name);
   };
-  for (const Entry& entry : *entries) {
+  enter(root.path, root.shown);
+  while (!levels_.empty()) {
+    Level& level = levels_.back();
+    if (level.next == level.entries.size()) {
+      levels_.pop_back();
+      continue;
+    }
+    const Entry& entry = level.entries[level.next++];
     if (skipped(entry.name)) continue;
-    if (++entries_ > kMaxEntries || late()) return Go::stop;
-    if (entry.type == S_IFDIR && dir.depth < kMaxDepth) {
-      found.push_back({below(dir.path, entry.name), below(dir.shown, entry.name), dir.depth + 1});
+    if (++entries_ > kMaxEntries || late()) return;
+    std::string shown = below(level.shown, entry.name);
+    if (entry.type == S_IFDIR && levels_.size() <= kMaxDepth) {
+      enter(below(level.path, entry.name), std::move(shown));
     } else if (entry.type == S_IFREG) {
-      auto file = open_regular(opened->get(), entry.name);
-      if (!file || !file->file) continue;
-      if (search_file(file->file.get(), below(dir.shown, entry.name)) == Go::stop) return Go::stop;
+      auto file = open_regular(level.dir.get(), entry.name);
+      if (file && file->file && search_file(file->file.get(), shown) == Go::stop) return;
     }
   }
-  return Go::on;
+}
+
+// What cannot be read is passed over.
+void Search::enter(std::string path, std::string shown) {
+  auto opened = open_dir(path);
+  auto entries = opened ? list_dir(opened->get()) : std::unexpected(opened.error());
+  if (!entries) return;
+  if (entries->size() > kMaxEntries) entries->resize(kMaxEntries);
+  levels_.push_back({std::move(path), std::move(shown), *std::move(opened), *std::move(entries)});
 }
 
 Search::Go Search::search_file(int descriptor, const std::string& shown) {
@@ -157,7 +162,7 @@ Result<std::string> grep(const Input& input, const Context& context) {
 
   RE2::Options options;
   options.set_log_errors(false);
-  RE2 regex(pattern, options);
+  RE2 regex(in_re2(pattern), options);
   if (!regex.ok()) return Error{Code::invalid, str("grep: invalid regex: ", regex.error())};
 
   Search search(regex, context.grep_timeout);

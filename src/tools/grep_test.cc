@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "tools/regex.h"
 #include "tools/test_dir.h"
 #include "tools/text.h"
 
@@ -22,8 +23,9 @@ TEST_F(Grep, SaysWhatTheTableSays) {
   const std::pair<std::string, std::string> table[] = {
       {R"({"pattern":"needle"})",
        "TOP/work/.hidden:1:needle\nTOP/work/a:2:needle 1\nTOP/work/a:4:needle 2\n"
+       "TOP/work/b/c:1:needle\n"
        "TOP/work/bad:1:needle \xef\xbf\xbd\nTOP/work/bin:1:needle before\n"
-       "TOP/work/b/c:1:needle\nTOP/work/d/sp ace:1:needle\nTOP/work/d/uni:1:\xc3\xa4needle"},
+       "TOP/work/d/sp ace:1:needle\nTOP/work/d/uni:1:\xc3\xa4needle"},
       {R"({"pattern":"needle","path":"a"})", "TOP/work/a:2:needle 1\nTOP/work/a:4:needle 2"},
       {R"({"pattern":"needle","path":"b"})", "TOP/work/b/c:1:needle"},
       {R"({"pattern":"^needle$","path":"b/c"})", "TOP/work/b/c:1:needle"},
@@ -41,6 +43,37 @@ TEST_F(Grep, SaysWhatTheTableSays) {
       {R"json({"pattern":"(?=x)"})json", "E:grep: invalid regex: invalid perl operator: (?="},
   };
   for (const auto& [json, says] : table) EXPECT_EQ(say("grep", json), says) << json;
+}
+
+TEST(InRe2, SpellsWhatModelsWriteAndRe2DoesNotKnow) {
+  const std::pair<std::string, std::string> table[] = {
+      {"", ""},
+      {"plain (a|b)*[x-z]{2}\\.", "plain (a|b)*[x-z]{2}\\."},
+      {"(?<name>a)", "(?P<name>a)"},
+      {"(?<=a)(?<!b)", "(?<=a)(?<!b)"},
+      {"(?<", "(?<"},
+      {"[(?<n>]", "[(?<n>]"},
+      {"[](?<n>](?<n>x)", "[](?<n>](?P<n>x)"},
+      {"[^](?<n>](?<n>x)", "[^](?<n>](?P<n>x)"},
+      {"[[:alpha:](?<n>](?<n>x)", "[[:alpha:](?<n>](?P<n>x)"},
+      {"[\\](?<n>]", "[\\](?<n>]"},
+      {"\\(?<n>", "\\(?<n>"},
+      {"\\u00fc", "\\x{0000fc}"},
+      {"[\\u00e0-\\u00FF]", "[\\x{0000e0}-\\x{0000ff}]"},
+      {"\\ud83d\\ude00", "\\x{01f600}"},
+      {"\\u{1F600}", "\\x{1F600}"},
+      {"\\u12", "\\u12"},
+      {"\\u{x}", "\\u{x}"},
+      {"\\\\u00fc", "\\\\u00fc"},
+      {"\\", "\\"},
+  };
+  for (const auto& [pattern, spelling] : table) EXPECT_EQ(in_re2(pattern), spelling) << pattern;
+}
+
+TEST_F(Grep, KnowsNamedGroupsAndUnicodeEscapes) {
+  put("f", "gr\xc3\xbcn \xf0\x9f\x98\x80\n");
+  EXPECT_EQ(say("grep", R"({"pattern":"(?<colour>gr\\u00fcn) \\ud83d\\ude00$","path":"f"})"),
+            "TOP/work/f:1:gr\xc3\xbcn \xf0\x9f\x98\x80");
 }
 
 TEST_F(Grep, LinksAreNotFollowed) {

@@ -43,7 +43,9 @@ struct Shell {
   // that holds the pipes open may hide the shell's death until the time-out.
   int exited = -1;
 };
-inline constexpr int kControlFd = 9;
+// Not one of those that commands like to use (9, 200), nor one that bash takes for itself (from 10
+// up, from 63 down).
+inline constexpr int kControlFd = 57;
 std::vector<std::string> shell_argv();  // /bin/bash --noprofile --norc
 // Minus ANTHROPIC_*, plus PS1, PS2, TERM.
 std::vector<std::string> shell_env(const std::vector<std::string>& environ);
