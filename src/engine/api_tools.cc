@@ -38,48 +38,39 @@ wire::StartSpec spec_of(const std::string& tool, const std::string& key) {
   return spec;
 }
 
-Task<std::shared_ptr<Operation>> start_keyed(std::shared_ptr<HandLink> hand,
-                                             std::shared_ptr<ToolCalls> calls, std::string tool,
-                                             std::string key, std::string input) {
-  // A call whose input did not arrive whole has not begun: it is killed, and the key is free again.
-  // That is also how it ends when we are cancelled on the way.
-  struct Claim {
-    ToolCalls& calls;
-    const std::string& key;
-    bool kept = false;
-    ~Claim() {
-      if (!kept) calls.failed(key);
-    }
-  } claim{*calls, key};
-  CO_TRY(operation, co_await Operation::start(hand, spec_of(tool, key)));
-  CO_TRY_DO(co_await operation->feed(std::move(input)));
-  operation->let_go();
-  calls->started(key, operation->info().handle);
-  claim.kept = true;
-  co_return operation;
+// Goes on when the client has gone: a call is begun whole or not at all.
+Task<void> start_keyed(std::shared_ptr<HandLink> hand, std::shared_ptr<ToolCalls> calls,
+                       std::string tool, std::string key, std::string input) {
+  auto operation = co_await Operation::start(hand, spec_of(tool, key));
+  auto fed = operation ? co_await (*operation)->feed(std::move(input))
+                       : Result<void>(std::move(operation.error()));
+  if (!fed) {
+    calls->failed(key, std::move(fed.error()));
+    co_return ok;
+  }
+  (*operation)->let_go();
+  calls->started(key, (*operation)->info().handle);
+  co_return ok;
 }
 
-Task<std::shared_ptr<Operation>> begin(ApiState& api, std::shared_ptr<HandLink> hand,
-                                       std::string tool, std::string key, std::string input) {
-  if (key.empty()) {
-    CO_TRY(operation, co_await Operation::start(hand, spec_of(tool, key)));
-    CO_TRY_DO(co_await operation->feed(std::move(input)));
-    co_return operation;
-  }
+Task<std::shared_ptr<Operation>> begin_keyed(ApiState& api, std::shared_ptr<HandLink> hand,
+                                             std::string tool, std::string key, std::string input) {
   auto calls = api.tool_calls.of(hand);
+  auto start = [&] { api.tasks.spawn("tool.start", start_keyed(hand, calls, tool, key, input)); };
   for (;;) {
-    CO_TRY(handle, co_await calls->find_or_claim(key));
-    if (handle == 0) {
-      auto started = start_keyed(hand, calls, std::move(tool), std::move(key), std::move(input));
-      co_return co_await std::move(started);
-    }
+    CO_TRY(handle, co_await calls->find_or_start(key, start));
     auto joined = co_await Operation::join(hand, handle);
-    // The hand has let go of it; or it was killed before its input was whole, by a hand whose
-    // engine died, and so has not begun.
-    bool unknown = !joined && joined.error().code == Code::not_found;
+    bool unknown = !joined && joined.error().code == Code::not_found;  // the hand has let go of it
     if (!unknown) co_return joined;
-    calls->failed(key);
+    calls->forgotten(key);
   }
+}
+
+Task<std::shared_ptr<Operation>> begin(std::shared_ptr<HandLink> hand, std::string tool,
+                                       std::string input) {
+  CO_TRY(operation, co_await Operation::start(hand, spec_of(tool, "")));
+  CO_TRY_DO(co_await operation->feed(std::move(input)));
+  co_return operation;
 }
 
 // What the model is told where the tool itself said nothing; only what we cannot explain is an
@@ -108,7 +99,9 @@ Reply call_tool(ApiState& api, Request request) {
   CO_TRY(key, key_of(request));
   CO_TRY_DO(wire::check_tool_input(request.body));
   CO_TRY(box, co_await box_of(api, request));
-  CO_TRY(operation, co_await begin(api, box.hand, tool, key, std::move(request.body)));
+  auto begun = key.empty() ? begin(box.hand, tool, std::move(request.body))
+                           : begin_keyed(api, box.hand, tool, key, std::move(request.body));
+  CO_TRY(operation, co_await std::move(begun));
   CO_TRY(outcome, co_await operation->finish(kMaxToolResult));
   CO_TRY(result, read_result(outcome));
   co_return http::json(200, wire::encode_tool_result(result));

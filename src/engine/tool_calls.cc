@@ -41,37 +41,45 @@ void ToolCalls::remember(const std::string& key, std::uint64_t handle) {
   }
 }
 
-Task<std::uint64_t> ToolCalls::look_up(std::string key, bool claim) {
-  if (!learned_) CO_TRY_DO(co_await learn(), "calls of the sandbox");
-  for (;;) {
-    auto found = calls_.find(key);
-    if (found == calls_.end()) {
-      if (claim) {
-        calls_[key] = std::make_shared<Call>();
-        order_.push_back(key);
-      }
-      co_return 0;
-    }
-    if (found->second->handle != 0) co_return found->second->handle;
-    auto call = found->second;
-    CO_TRY_DO(co_await call->known.wait(kStartLimit), "the same call is being started");
+Task<std::uint64_t> ToolCalls::wait(std::shared_ptr<Call> call) {
+  while (call->handle == 0) {
+    if (call->error) co_return *call->error;
+    CO_TRY_DO(co_await call->known.wait(kStartLimit), "the call is being started");
   }
+  co_return call->handle;
 }
 
-Task<std::uint64_t> ToolCalls::find_or_claim(std::string key) {
-  return look_up(std::move(key), true);
+Task<std::uint64_t> ToolCalls::find_or_start(std::string key, std::function<void()> start) {
+  if (!learned_) CO_TRY_DO(co_await learn(), "calls of the sandbox");
+  auto& call = calls_[key];
+  if (!call) {
+    call = std::make_shared<Call>();
+    order_.push_back(key);
+    start();
+  }
+  co_return co_await wait(call);
 }
-Task<std::uint64_t> ToolCalls::find(std::string key) { return look_up(std::move(key), false); }
+
+Task<std::uint64_t> ToolCalls::find(std::string key) {
+  if (!learned_) CO_TRY_DO(co_await learn(), "calls of the sandbox");
+  auto found = calls_.find(key);
+  if (found == calls_.end()) co_return 0;
+  co_return co_await wait(found->second);
+}
 
 void ToolCalls::started(const std::string& key, std::uint64_t handle) { remember(key, handle); }
 
-void ToolCalls::failed(const std::string& key) {
+void ToolCalls::failed(const std::string& key, Error error) {
   auto found = calls_.find(key);
   if (found == calls_.end()) return;
-  auto call = found->second;
-  calls_.erase(found);
+  found->second->error = std::move(error);
+  found->second->known.notify();
+  forgotten(key);
+}
+
+void ToolCalls::forgotten(const std::string& key) {
+  calls_.erase(key);
   std::erase(order_, key);
-  call->known.notify();  // whoever waited starts it anew
 }
 
 std::shared_ptr<ToolCalls> ToolCallTable::of(const std::shared_ptr<HandLink>& hand) {

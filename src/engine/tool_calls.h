@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "engine/hand_link.h"
@@ -19,21 +21,23 @@ class ToolCalls {
  public:
   explicit ToolCalls(std::shared_ptr<HandLink> hand) : hand_(hand) {}
 
-  // The handle of that call. 0: it is new, and the caller's to start; all who come later wait for
-  // started() or failed().
-  Task<std::uint64_t> find_or_claim(std::string key);
+  // The handle of that call. Where it is new `start` is called, which sets off what says started()
+  // or failed() in the end; whoever asked waits for that, and may go away meanwhile.
+  Task<std::uint64_t> find_or_start(std::string key, std::function<void()> start);
   void started(const std::string& key, std::uint64_t handle);
-  void failed(const std::string& key);
+  void failed(const std::string& key, Error error);
+  void forgotten(const std::string& key);  // by the hand: the key is free again
   // The handle, if there is such a call. 0: there is none.
   Task<std::uint64_t> find(std::string key);
 
  private:
   struct Call {
     std::uint64_t handle = 0;  // 0: it is being started
+    std::optional<Error> error;
     net::Event known;
   };
-  Task<std::uint64_t> look_up(std::string key, bool claim);
   Task<void> learn();
+  static Task<std::uint64_t> wait(std::shared_ptr<Call> call);
   void remember(const std::string& key, std::uint64_t handle);
 
   std::weak_ptr<HandLink> hand_;

@@ -3,6 +3,7 @@ labels: privileged timeout=180
 """
 import http.client
 import threading
+import time
 
 from harness import Glovebox, run, wait_for
 from support import Checks, api_of, equal
@@ -60,6 +61,23 @@ def test(tmp):
             equal(call(box, "sevt_6", "echo never")["content"], "survived")
             equal(call(box, "sevt_1", "echo never"), first, "an older one")
             equal(lines(box, "/tmp/e"), "begun\nv")
+
+        with check("who goes away while it begins: it is begun whole or not at all"):
+            for number in range(40):
+                connection = leave(box, f"brief_{number}", "echo b >>/tmp/brief; echo done")
+                time.sleep(0.0001 * number)
+                connection.close()
+                equal(call(box, f"brief_{number}", "echo b >>/tmp/brief; echo done")["content"], "done")
+            equal(len(lines(box, "/tmp/brief").split()), 40)
+
+        with check("stopped engine: as when it is killed"):
+            connection = leave(box, "sevt_10", "echo begun >/tmp/h; sleep 2; echo v >>/tmp/h; echo survived")
+            wait_for("the call to run", lambda: box.run("cat", "/tmp/h").stdout == "begun")
+            gb.down()
+            connection.close()
+            gb.start()
+            box = api_of(gb).box(box.id)
+            equal(call(box, "sevt_10", "echo never")["content"], "survived")
 
         with check("input that breaks off was no call"):
             half = leave(box, "sevt_7", "echo half >>/tmp/f", cut=10)
