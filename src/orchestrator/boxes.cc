@@ -1,0 +1,118 @@
+#include "orchestrator/boxes.h"
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "net/deadline.h"
+#include "net/task.h"
+#include "runner/retry.h"
+
+namespace glovebox::orchestrator {
+
+namespace {
+
+metrics::Counter created("orchestrator_boxes_created_total", "Boxes made for sessions.");
+
+constexpr int kEndAttempts = 5;
+
+}  // namespace
+
+struct Boxes::Impl {
+  net::Loop& loop;
+  EngineApi api;
+  const BoxOptions options;
+  net::TaskGroup endings;
+  bool leaving = false;
+};
+
+namespace {
+
+using Impl = std::shared_ptr<Boxes::Impl>;
+using For = Boxes::For;
+
+// One step towards a running box: the box, or nothing where another look is needed.
+Task<std::optional<Box>> approach(Impl impl, std::string name, For what) {
+  CO_TRY(found, co_await impl->api.find(name), "find box ", name);
+  if (!found) {
+    const BoxOptions& options = impl->options;
+    NewBox wanted{name, options.image, options.timeout_secs};
+    auto made = co_await impl->api.create(std::move(wanted));
+    if (!made && made.error().tag == "NAME_TAKEN") co_return std::optional<Box>();
+    if (!made) co_return std::move(made.error()).with(str("create box ", name));
+    created.add();
+    log::info("box.created", {{"box", made->id}, {"name", name}});
+    co_return std::optional<Box>(std::move(*made));
+  }
+  if (found->status == "running") co_return found;
+  if (found->status == "suspended") {
+    if (what == For::in_use || impl->options.resume_suspended) {
+      CO_TRY_DO(co_await impl->api.resume(found->id), "resume box ", name);
+      log::info("box.resumed", {{"box", found->id}, {"name", name}});
+    } else {
+      CO_TRY_DO(co_await impl->api.remove(found->id), "replace box ", name);
+      log::info("box.replaced", {{"box", found->id}, {"name", name}});
+    }
+  }
+  co_return std::optional<Box>();  // pending, suspending, snapshotting: it is on its way somewhere
+}
+
+Task<void> end_call(Impl impl, std::string box, std::string call) {
+  for (int attempt = 0; attempt < kEndAttempts; ++attempt) {
+    auto ended = co_await impl->api.end_call(box, call);
+    if (ended || !may_pass(ended.error())) co_return ok;
+    CO_TRY_DO(co_await net::sleep(
+        runner::doubled(impl->options.first_retry, attempt, impl->options.longest_retry)));
+  }
+  co_return ok;
+}
+
+Task<Box> get_box(Impl impl, std::string name, For what) {
+  net::Deadline deadline(impl->options.patience);
+  Error last{Code::timeout, str("box ", name, " is in no stable state")};
+  for (int attempt = 0;; ++attempt) {
+    auto step = co_await approach(impl, name, what);
+    if (step && *step) co_return std::move(**step);
+    if (!step && !may_pass(step.error())) co_return std::move(step.error());
+    if (!step) {
+      if (last.code != step.error().code)
+        log::warn("box.wait", {{"name", name}, {"error", step.error().what}});
+      last = std::move(step.error());
+    }
+    if (deadline.left() <= 0ms) co_return last;
+    CO_TRY_DO(co_await net::sleep(runner::jittered(
+        runner::doubled(impl->options.first_retry, attempt, impl->options.longest_retry))));
+  }
+}
+
+}  // namespace
+
+Boxes::Boxes(net::Loop& loop, http::Url engine, std::shared_ptr<const Secret> key,
+             BoxOptions options)
+    : impl_(new Impl{loop, EngineApi(loop, std::move(engine), std::move(key)), std::move(options),
+                     net::TaskGroup(loop)}) {}
+Boxes::~Boxes() = default;
+
+Task<Box> Boxes::get(std::string name, For what) { return get_box(impl_, std::move(name), what); }
+
+Task<runner::ToolResult> Boxes::call(std::string box, runner::ToolCall call) {
+  return impl_->api.call(std::move(box), std::move(call));
+}
+
+void Boxes::end_call(std::string box, std::string call) {
+  if (impl_->leaving) return;
+  impl_->endings.spawn("box.end_call",
+                       orchestrator::end_call(impl_, std::move(box), std::move(call)));
+}
+
+void Boxes::leave_calls() { impl_->leaving = true; }
+
+const BoxOptions& Boxes::options() const { return impl_->options; }
+
+Task<void> Boxes::close(Millis limit) {
+  net::Deadline deadline(limit);
+  // What is to be ended is ended, as long as there is time.
+  while (impl_->endings.size() > 0 && deadline.left() > 0ms)
+    CO_TRY_DO(co_await net::sleep(std::min(deadline.left(), Millis(10))));
+  co_return co_await impl_->endings.finish(1s);
+}
+
+}  // namespace glovebox::orchestrator

@@ -1,0 +1,75 @@
+// Boxes for sessions: found by name or made, waited for until they are stable, made anew when they
+// are lost. And the hands that are one such box.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "base/clock.h"
+#include "net/loop.h"
+#include "orchestrator/engine_api.h"
+#include "runner/hands.h"
+
+namespace glovebox::orchestrator {
+
+struct BoxOptions {
+  std::string image;
+  std::int64_t timeout_secs = 3600;
+  bool resume_suspended = false;  // else a suspended one is replaced by a clean one
+  Millis patience{60'000};        // with an engine that is away or full, or a box on its way
+  Millis first_retry{50}, longest_retry{2'000};
+};
+
+class Boxes {
+ public:
+  Boxes(net::Loop& loop, http::Url engine, std::shared_ptr<const Secret> key, BoxOptions options);
+  ~Boxes();
+
+  // A running box of that name. `in_use`: it has been ours just now, so a suspended one is woken
+  // whatever the options say.
+  enum class For { new_burst, in_use };
+  Task<Box> get(std::string name, For what);
+
+  Task<runner::ToolResult> call(std::string box, runner::ToolCall call);
+  // Ends a call that nobody waits for any more, in the background; unless calls are to be left.
+  void end_call(std::string box, std::string call);
+  // From now on a cancelled call goes on: the next process asks for its result.
+  void leave_calls();
+
+  const BoxOptions& options() const;
+  Task<void> close(Millis limit);
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+// The hands of one session.
+class BoxHands : public runner::Hands {
+ public:
+  // `known` is the box an earlier process used for this session, if there was one: where it is not
+  // there any more the first call says so. `on_box` is told which box it is, each time.
+  static Task<std::shared_ptr<runner::Hands>> open(std::shared_ptr<Boxes> boxes, std::string name,
+                                                   std::string known,
+                                                   std::function<void(std::string)> on_box);
+
+  bool has(std::string_view tool) const override;
+  Task<runner::ToolResult> call(runner::ToolCall call) override;
+  Task<void> close() override;  // the box stays: it goes to sleep by itself
+
+ private:
+  BoxHands(std::shared_ptr<Boxes> boxes, std::string name, std::function<void(std::string)> on_box)
+      : boxes_(std::move(boxes)), name_(std::move(name)), on_box_(std::move(on_box)) {}
+  Task<runner::ToolResult> carry_out(runner::ToolCall call);
+  Task<void> renew();
+
+  std::shared_ptr<Boxes> boxes_;
+  const std::string name_;
+  const std::function<void(std::string)> on_box_;
+  std::string box_;
+  bool lost_ = false;  // and nobody has been told
+};
+
+}  // namespace glovebox::orchestrator

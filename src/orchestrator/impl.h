@@ -1,0 +1,81 @@
+// What the parts of an orchestrator share. Only for its own files.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "orchestrator/boxes.h"
+#include "orchestrator/environment_lock.h"
+#include "orchestrator/journal.h"
+#include "orchestrator/orchestrator.h"
+#include "runner/item.h"
+#include "runner/service.h"
+
+namespace glovebox::orchestrator {
+
+struct Orchestrator::Impl {
+  Impl(net::Loop& on, Options given, Keys keys, http::Url service_url, http::Url engine_url,
+       Journal opened);
+
+  net::Loop& loop;
+  const Options options;
+  // Shared with the calls that are under way, which see a change at once.
+  const std::shared_ptr<Secret> environment_key, engine_key, stats_key;
+  const std::shared_ptr<runner::Service> service;
+  const std::shared_ptr<Boxes> boxes;
+  Journal journal;
+  std::optional<EnvironmentLock> lock;
+  std::string environment;  // once it is known
+  bool service_is_ours = false;
+
+  struct Active {
+    std::string work;
+    std::shared_ptr<runner::Item> item;  // null while it is being claimed
+  };
+  std::map<std::string, Active, std::less<>> sessions;  // one item for each, at most
+  std::size_t places = 0;  // taken by items, from their claim to their end
+  bool draining = false;
+  std::string trouble;
+  net::Event changed;  // an item has ended, a key has changed, a drain begins
+  net::TaskGroup items, watches;
+
+  bool full() const { return places >= static_cast<std::size_t>(options.max_sessions); }
+  void set_trouble(std::string_view where, const Error& error);
+  void clear_trouble();
+};
+
+using Impl = std::shared_ptr<Orchestrator::Impl>;
+
+// An item's place among those there is room for.
+class Place {
+ public:
+  explicit Place(Impl impl) : impl_(std::move(impl)) { ++impl_->places; }
+  Place(const Place&) = delete;
+  ~Place() {
+    --impl_->places;
+    impl_->changed.notify();
+  }
+
+ private:
+  Impl impl_;
+};
+
+// Waits for `time`, but not over a drain.
+Task<void> pause(Impl impl, Millis time);
+// The service refuses us for good: an error where that is the end; else comes back to try again.
+Task<void> refused(Impl impl, Error error);
+
+// The environment from the service, where it is one of ours.
+Task<void> learn_environment(Impl impl);
+// Until a drain, or the service refuses us and that is the end.
+Task<void> poll_for_work(Impl impl);
+// Warns when somebody else takes from the same queue, where we may see that.
+Task<void> watch_stats(Impl impl);
+
+// One item from its claim to its end, in the background; `from` is what the journal has of it.
+void start_item(Impl impl, runner::Work work, std::optional<Claim> from);
+
+}  // namespace glovebox::orchestrator
