@@ -1,0 +1,248 @@
+#include "brain/conversation.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <map>
+#include <optional>
+
+#include "brain/conversation_trim.h"
+#include "brain/json_read.h"
+
+namespace glovebox::brain {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kGoOn = "Go on.";
+constexpr std::string_view kCutOff =
+    "[Your last answer was cut off at the limit of its length. Go on exactly where it stopped; "
+    "make what is left in smaller steps if a tool call was cut.]";
+constexpr std::string_view kInterrupted = "[The user interrupted you here.]";
+constexpr std::string_view kNoOutput = "(no output)";
+
+json::object text_block(std::string_view text) { return {{"type", "text"}, {"text", text}}; }
+
+// The model's side of the API takes no NUL, and no block of text that is empty.
+std::optional<json::object> clean(const json::value& block) {
+  const json::object* object = block.if_object();
+  if (!object) return std::nullopt;
+  if (text_of(*object, "type") != "text") return *object;
+  std::string words = text_of(*object, "text");
+  if (words.find_first_not_of(" \t\r\n") == words.npos) return std::nullopt;
+  for (auto at = words.find('\0'); at != words.npos; at = words.find('\0', at))
+    words.replace(at, 1, "\xef\xbf\xbd");
+  return text_block(words);
+}
+
+json::object result_block(const std::string& call, const json::object& event) {
+  bool is_error = flag_of(event, "is_error");
+  json::array content;
+  if (const json::array* blocks = array_of(event, "content"))
+    for (const json::value& block : *blocks) {
+      auto cleaned = clean(block);
+      if (!cleaned) continue;
+      std::string type = text_of(*cleaned, "type");
+      // An error may carry nothing but text.
+      content.push_back(is_error && type != "text" ? text_block(str("[", type, " left out]"))
+                                                   : *cleaned);
+    }
+  if (content.empty()) content.push_back(text_block(kNoOutput));
+  shorten_result(content, kResultCharacters);
+  json::object block{{"type", "tool_result"}, {"tool_use_id", call}, {"content", content}};
+  if (is_error) block["is_error"] = true;
+  return block;
+}
+
+std::vector<std::string> taken_by(const Event& status_running) {
+  std::vector<std::string> ids;
+  if (status_running.memo.empty()) return ids;
+  json::object memo = parse_object(status_running.memo);
+  if (const json::array* takes = array_of(memo, "takes"))
+    for (const json::value& id : *takes)
+      if (id.is_string()) ids.emplace_back(id.get_string());
+  return ids;
+}
+
+}  // namespace
+
+struct Conversation::Impl {
+  json::array render() const {
+    Impl whole = *this;
+    whole.flush();
+    return std::move(whole.out_);
+  }
+
+  void add(const Event& event) {
+    last_seq_ = event.seq;
+    if (event.type == "user.message" || event.type == "system.message") {
+      if (event.memo == kStandsHere)
+        message(event);
+      else
+        waiting_.emplace(event.id, event);
+    } else if (event.type == "session.status_running") {
+      in_turn_ = true;
+      for (const std::string& id : taken_by(event))
+        if (auto taken = waiting_.extract(id)) message(taken.mapped());
+    } else if (event.type == "session.status_idle") {
+      in_turn_ = event.json.find(R"("requires_action")") != event.json.npos;
+    } else if (event.type == "user.interrupt") {
+      if (in_turn_) texts_.push_back(text_block(kInterrupted));
+    } else if (event.type == "span.model_request_end") {
+      if (!event.memo.empty()) answer(event.memo);
+    } else if (event.type == "user.tool_result" || event.type == "agent.tool_result") {
+      result(event, "tool_use_id");
+    } else if (event.type == "user.custom_tool_result") {
+      result(event, "custom_tool_use_id");
+    }
+  }
+
+  void message(const Event& event) {
+    json::object value = parse_object(event.json);
+    const json::array* content = array_of(value, "content");
+    if (!content) return;
+    bool system = event.type == "system.message";
+    bytes_ += event.json.size();
+    for (const json::value& block : *content) {
+      auto cleaned = clean(block);
+      if (!cleaned) continue;
+      // One role fewer than it could be: not every model knows system messages on the way.
+      if (system)
+        cleaned =
+            text_block(str("<system_message>\n", text_of(*cleaned, "text"), "\n</system_message>"));
+      texts_.push_back(std::move(*cleaned));
+    }
+  }
+
+  void result(const Event& event, std::string_view key) {
+    json::object value = parse_object(event.json);
+    std::string call = text_of(value, key);
+    results_.try_emplace(call, result_block(call, value));
+    bytes_ += std::min(event.json.size(), kResultCharacters);
+  }
+
+  // What the user's side said since the last answer, as one message: results first, in the order of
+  // their calls.
+  void flush() {
+    json::array content;
+    for (const std::string& call : calls_) {
+      auto found = results_.find(call);
+      content.push_back(found != results_.end() ? found->second
+                                                : result_block(call, {{"is_error", true}}));
+    }
+    for (json::value& block : texts_) content.push_back(std::move(block));
+    calls_.clear();
+    results_.clear();
+    texts_.clear();
+    if (content.empty() && !out_.empty() && stop_reason_ != "pause_turn")
+      content.push_back(text_block(stop_reason_ == "max_tokens" ? kCutOff : kGoOn));
+    if (!content.empty()) say("user", std::move(content));
+  }
+
+  void answer(const std::string& memo) {
+    json::object value = parse_object(memo);
+    const json::array* blocks = array_of(value, "content");
+    json::array content;
+    std::vector<std::string> calls;
+    bytes_ += memo.size();
+    if (blocks)
+      for (const json::value& block : *blocks) {
+        auto cleaned = clean(block);
+        if (!cleaned) continue;
+        std::string type = text_of(*cleaned, "type");
+        // Thinking without its signature cannot be handed back.
+        if (type == "thinking" && text_of(*cleaned, "signature").empty()) continue;
+        if (type == "tool_use") calls.push_back(text_of(*cleaned, "id"));
+        content.push_back(std::move(*cleaned));
+      }
+    // An answer may not end with a thought.
+    while (!content.empty() && text_of(content.back().as_object(), "type").contains("thinking"))
+      content.pop_back();
+    if (content.empty()) return;  // it said nothing: for the API it never spoke
+    flush();
+    if (out_.empty()) say("user", {text_block(kGoOn)});
+    say("assistant", std::move(content));
+    calls_ = std::move(calls);
+    stop_reason_ = text_of(value, "stop_reason");
+  }
+
+  void say(std::string_view role, json::array content) {
+    if (!out_.empty() && text_of(out_.back().as_object(), "role") == role) {
+      json::array& before = out_.back().at("content").as_array();
+      for (json::value& block : content) before.push_back(std::move(block));
+    } else {
+      out_.push_back({{"role", role}, {"content", std::move(content)}});
+    }
+  }
+
+  std::map<std::string, Event, std::less<>> waiting_;  // messages whose turn has not begun
+  json::array out_;
+  std::vector<std::string> calls_;  // of the last answer
+  std::map<std::string, json::object, std::less<>> results_;
+  json::array texts_;
+  std::string stop_reason_;
+  bool in_turn_ = false;
+  std::int64_t last_seq_ = 0;
+  std::size_t bytes_ = 0;
+};
+
+namespace {
+
+json::value cached() { return {{"type", "ephemeral"}}; }
+
+// The end of what the next request will begin with, too.
+void mark_for_cache(json::array& messages) {
+  for (auto message = messages.end(); message != messages.begin();) {
+    json::object& object = (--message)->as_object();
+    if (text_of(object, "role") != "user") continue;
+    object.at("content").as_array().back().as_object()["cache_control"] = cached();
+    return;
+  }
+}
+
+}  // namespace
+
+std::string takes_memo(const std::vector<std::string>& message_ids) {
+  return json::serialize(
+      json::object{{"takes", json::array(message_ids.begin(), message_ids.end())}});
+}
+
+std::string answer_memo(const std::string& content, const std::string& stop_reason) {
+  return str(R"({"stop_reason":")", json_escape(stop_reason), R"(","content":)", content, '}');
+}
+
+Conversation::Conversation() : impl_(std::make_unique<Impl>()) {}
+Conversation::~Conversation() = default;
+void Conversation::add(const Event& event) { impl_->add(event); }
+std::int64_t Conversation::last_seq() const { return impl_->last_seq_; }
+std::size_t Conversation::bytes() const { return impl_->bytes_; }
+
+Result<std::string> Conversation::request(const Agent& agent, const RequestLimits& limits) const {
+  try {
+    json::array messages = impl_->render();
+    if (messages.empty()) return Error{Code::internal, "a request without any message"};
+    std::int64_t fixed = estimate_tokens(agent.system) + estimate_tokens(agent.offered);
+    trim(messages, limits.context_tokens - fixed, limits.harder);
+    mark_for_cache(messages);
+
+    json::object request{{"model", agent.model}, {"max_tokens", limits.max_tokens}};
+    if (!agent.system.empty()) {
+      json::object system = text_block(agent.system);
+      system["cache_control"] = cached();
+      request["system"] = json::array{std::move(system)};
+    }
+    json::array tools = json::parse(agent.offered).as_array();
+    if (!tools.empty()) {
+      tools.back().as_object()["cache_control"] = cached();
+      request["tools"] = std::move(tools);
+    }
+    if (!agent.effort.empty()) request["output_config"] = {{"effort", agent.effort}};
+    if (agent.speed == "fast") request["speed"] = "fast";
+    request["messages"] = std::move(messages);
+    return json::serialize(request);
+  } catch (const std::exception& e) {  // Boost.JSON throws where a shape is not what it must be
+    return Error{Code::internal, str("make the request: ", e.what())};
+  }
+}
+
+}  // namespace glovebox::brain
