@@ -4,20 +4,43 @@ MAKEFLAGS += --no-print-directory
 
 PREFIX ?= /usr/local
 PYTHON ?= python3
+BASH_COMPLETIONS = $(PREFIX)/share/bash-completion/completions
+ZSH_COMPLETIONS = $(PREFIX)/share/zsh/site-functions
 BUILD := build
 RELEASE := build-release
 RUN_TESTS = $(PYTHON) tools/run_tests.py --build $(BUILD) $(if $(ONLY),-R '$(ONLY)') $(if $(JOBS),-j $(JOBS)) $(if $(V),-v)
 FORMATTED = $(shell find $(wildcard src bench fuzz tests) -name '*.cc' -o -name '*.h')
 
-.PHONY: all deps test test-all bench fuzz soak up format check install clean help
+# What a person writes is text. As these were given they would be make's own language, expanded on their way into the environment
+# of every recipe; as plain variables they reach the program byte for byte, and no shell ever sees them.
+override export PROMPT := $(value PROMPT)
+override export SESSION := $(value SESSION)
+MAKEOVERRIDES =
 
-all: deps  ## Install what is missing (apt) and build the programs into build/bin
-	@test -f $(BUILD)/build.ninja || cmake --preset dev >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
+.PHONY: all deps session test test-all bench fuzz soak up format check install clean help
+
+all: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Install what is missing (apt) and build the programs into build/bin
 	@ninja -C $(BUILD)
+
+# Looked at again only when the list of packages has changed: `make deps` looks in any case.
+$(BUILD)/deps.installed: tools/install-deps.sh
+	@mkdir -p $(BUILD)
+	@tools/install-deps.sh >&2
+	@touch $@
+
+$(BUILD)/build.ninja: | $(BUILD)/deps.installed
+	@cmake --preset dev -B $(BUILD) >$(BUILD)/configure.log || { cat $(BUILD)/configure.log >&2; exit 1; }
 
 deps:
 	@mkdir -p $(BUILD)
 	@tools/install-deps.sh
+
+# Only the programs, and silent when there is nothing to do: stdout is the session's.
+session: SHELL := /bin/bash
+session: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Give an agent something to do: PROMPT='…', SESSION=sesn_… goes on with one
+	@test -x $(BUILD)/bin/glovebox || { echo "building, once; this takes some minutes" >&2; ninja -C $(BUILD) glovebox glovebox-hand >&2; }
+	@set -o pipefail; ninja --quiet -C $(BUILD) glovebox glovebox-hand | { grep -v '^ninja: no work to do' || true; } >&2
+	@$(BUILD)/bin/glovebox session
 
 test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows their output
 	@$(RUN_TESTS) --exclude slow
@@ -25,9 +48,10 @@ test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows 
 test-all: all  ## Run all tests, the slow ones too
 	@$(RUN_TESTS)
 
-bench: release  ## Measure beside the bare system calls, runc and podman; table and build-release/bench.json
+bench: release  ## Measure beside the bare system calls, runc and podman; tables, and build-release/bench*.json
 	@tools/install-deps.sh --peers
 	@$(PYTHON) bench/run.py --build $(RELEASE)
+	@$(PYTHON) bench/session.py --build $(RELEASE)
 
 fuzz: deps  ## Run each fuzz target for a minute (FUZZ_SECONDS); what it finds goes to fuzz/crashes
 	@test -f build-fuzz/build.ninja || cmake --preset fuzz >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }
@@ -51,9 +75,11 @@ check: deps  ## Check layout, include rules, file sizes and formatting
 install: PROGRAMS = bin/glovebox bin/glovebox-hand
 bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/bench_bare
 install: release  ## Install the optimized programs below PREFIX (default /usr/local; DESTDIR is honoured)
-	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox
+	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)
 	@install -m 0755 $(RELEASE)/bin/glovebox $(RELEASE)/bin/glovebox-hand $(DESTDIR)$(PREFIX)/bin/
 	@install -m 0644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/glovebox/
+	@$(RELEASE)/bin/glovebox completion bash >$(DESTDIR)$(BASH_COMPLETIONS)/glovebox
+	@$(RELEASE)/bin/glovebox completion zsh >$(DESTDIR)$(ZSH_COMPLETIONS)/_glovebox
 	@echo "installed $(DESTDIR)$(PREFIX)/bin/glovebox"
 
 .PHONY: release

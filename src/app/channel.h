@@ -1,8 +1,11 @@
 // What the supervisor and a part say to each other over a socket the part inherits: lines.
-//   to the part     key NAME VALUE      a key, at the start and whenever it changes: rotation needs
-//   no restart
+//   to the part     user UID GID        whose process it is to become, before anything else
+//                   key NAME VALUE      a key, at the start and whenever it changes: rotation needs
+//                                       no restart; an empty value: it is gone
+//                   url PART URL        where another part is
 //                   start               all there is to know has been said
 //   from the part   ready | failed TEXT | note TEXT
+//                   trouble TEXT        it runs, but something is in its way; empty: no more
 // Its end is the other side's end: a part whose supervisor is gone stops.
 #pragma once
 

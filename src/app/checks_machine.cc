@@ -10,6 +10,7 @@
 #include "app/checks.h"
 #include "app/program.h"
 #include "app/state.h"
+#include "app/users.h"
 #include "base/fd.h"
 #include "cli/output.h"
 #include "net/stream.h"
@@ -69,8 +70,7 @@ Finding open_files(const Machine& machine) {
                              machine.config.engine.max_sandboxes, " sandboxes")};
 }
 
-Finding address(const Machine& machine) {
-  const std::string& listen = machine.config.engine.listen;
+Finding address(const Machine& machine, const std::string& listen) {
   auto parsed = net::Address::parse(listen);
   if (!parsed) return {Verdict::missing, parsed.error().what};
   if (parsed->unix_path.empty() && parsed->port == 0) return {Verdict::ok, "any free port"};
@@ -81,6 +81,15 @@ Finding address(const Machine& machine) {
   if (!bound) return {Verdict::warn, bound.error().what};
   return {parsed->is_loopback() ? Verdict::ok : Verdict::warn,
           parsed->is_loopback() ? listen + " is free" : listen + " is reachable from elsewhere"};
+}
+
+Finding ways_in(const Machine& machine) {
+  // The directory itself is opened by `up`.
+  const std::string& state = machine.config.state;
+  std::string above = state.substr(0, std::max<std::size_t>(1, state.rfind('/')));
+  std::string closed = closed_to_others(above);
+  if (closed.empty()) return {Verdict::ok, above + " can be passed"};
+  return {Verdict::missing, closed + " lets nobody pass"};
 }
 
 Finding device(const char* path) {
@@ -132,7 +141,12 @@ std::span<const Check> machine_checks() {
        "raise the hard limit: ulimit -Hn, LimitNOFILE= of the service, nofile of the container",
        open_files},
       {"address", false, "where the engine listens", "choose another: --listen, engine.listen",
-       address},
+       [](const Machine& machine) { return address(machine, machine.config.engine.listen); }},
+      {"brain's address", false, "where the brain listens", "choose another: brain.listen",
+       [](const Machine& machine) { return address(machine, machine.config.brain.listen); }},
+      {"ways in", true, "brain and orchestrator run as users of their own",
+       "put the state directory (--state) where others may pass, or chmod o+x what is named",
+       ways_in},
       {"btrfs", false, "snapshots, once they come", "modprobe btrfs",
        [](const Machine&) { return in_kernel("btrfs"); }},
       {"loop devices", false, "a pool for snapshots in a file, once it comes", "modprobe loop",

@@ -11,7 +11,11 @@ cli::Commands all_commands() {
     std::vector<const cli::Command*> all{&kUp, &kDown, &kStatus, &kDoctor};
     auto clients = cli::commands();
     all.insert(all.end(), clients.begin(), clients.end());
-    for (const cli::Command* internal : {&kSupervise, &kEngineDaemon, &kProbe})
+    for (const cli::Command* rare :
+         {&kWorkerPoll, &kWorkerRun, &kOrchestrate, &kPrune, &kCompletion})
+      all.push_back(rare);
+    for (const cli::Command* internal :
+         {&kSupervise, &kEngineDaemon, &kBrainDaemon, &kOrchestratorDaemon, &kProbe})
       all.push_back(internal);
     return all;
   }();

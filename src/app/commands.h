@@ -6,7 +6,8 @@
 
 namespace glovebox::app {
 
-extern const cli::Command kUp, kDown, kStatus, kDoctor, kSupervise, kEngineDaemon, kProbe;
+extern const cli::Command kUp, kDown, kStatus, kDoctor, kSupervise, kEngineDaemon, kBrainDaemon,
+    kOrchestratorDaemon, kProbe, kOrchestrate, kPrune, kCompletion, kWorkerPoll, kWorkerRun;
 cli::Commands all_commands();
 
 }  // namespace glovebox::app

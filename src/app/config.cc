@@ -8,6 +8,8 @@
 
 #include "base/log.h"
 #include "cli/suggest.h"
+#include "http/client.h"
+#include "net/stream.h"
 #include "sys/tree.h"
 
 namespace glovebox::app {
@@ -23,10 +25,12 @@ struct Number {
 };
 using Text = std::string& (*)(Config&);
 using List = std::vector<std::string>& (*)(Config&);
+using Flag = bool& (*)(Config&);
 
 struct Setting {
   std::string_view key;
-  std::variant<Text, List, Number> place;
+  std::variant<Text, List, Number, Flag> place;
+  std::string_view also = {};  // what the reference integration calls its variable
 
   std::string variable() const {
     std::string name = "GLOVEBOX_";
@@ -57,6 +61,42 @@ const Setting kSettings[] = {
     {"engine.default_pids",
      Number{[](Config& c) -> auto& { return c.engine.default_pids; }, 16, 4'194'304}},
     {"engine.reserve_mb", Number{[](Config& c) -> auto& { return c.engine.reserve_mb; }, 0, kMany}},
+    {"brain.listen", Text([](Config& c) -> auto& { return c.brain.listen; })},
+    {"brain.allowed_hosts", List([](Config& c) -> auto& { return c.brain.allowed_hosts; })},
+    {"brain.model_url", Text([](Config& c) -> auto& { return c.brain.model_url; })},
+    {"brain.default_model", Text([](Config& c) -> auto& { return c.brain.default_model; })},
+    {"brain.scenario", Text([](Config& c) -> auto& { return c.brain.scenario; })},
+    {"brain.lease_ttl_secs",
+     Number{[](Config& c) -> auto& { return c.brain.lease_ttl_secs; }, 10, 600}},
+    {"brain.keep_events_days",
+     Number{[](Config& c) -> auto& { return c.brain.keep_events_days; }, 0, 36'500}},
+    {"brain.max_sessions_running",
+     Number{[](Config& c) -> auto& { return c.brain.max_sessions_running; }, 1, 1'000'000}},
+    {"orchestrator.listen", Text([](Config& c) -> auto& { return c.orchestrator.listen; })},
+    {"orchestrator.brain_url", Text([](Config& c) -> auto& { return c.orchestrator.brain_url; })},
+    {"orchestrator.environment_id",
+     Text([](Config& c) -> auto& { return c.orchestrator.environment_id; })},
+    {"orchestrator.worker_id", Text([](Config& c) -> auto& { return c.orchestrator.worker_id; }),
+     "ANTHROPIC_WORKER_ID"},
+    {"orchestrator.image", Text([](Config& c) -> auto& { return c.orchestrator.image; })},
+    {"orchestrator.max_sessions",
+     Number{[](Config& c) -> auto& { return c.orchestrator.max_sessions; }, 1, 100'000}},
+    {"orchestrator.max_idle_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.max_idle_secs; }, 1, 86'400}},
+    {"orchestrator.sandbox_timeout_seconds",
+     Number{[](Config& c) -> auto& { return c.orchestrator.sandbox_timeout_seconds; }, 1, kMany},
+     "SANDBOX_TIMEOUT_SECONDS"},
+    {"orchestrator.resume_suspended_sessions",
+     Flag([](Config& c) -> auto& { return c.orchestrator.resume_suspended_sessions; }),
+     "RESUME_SUSPENDED_SESSIONS"},
+    {"orchestrator.poll_block_ms",
+     Number{[](Config& c) -> auto& { return c.orchestrator.poll_block_ms; }, 1, 999},
+     "POLL_BLOCK_MS"},
+    {"orchestrator.poll_reclaim_older_than_ms",
+     Number{[](Config& c) -> auto& { return c.orchestrator.poll_reclaim_older_than_ms; }, 1, kMany},
+     "POLL_RECLAIM_OLDER_THAN_MS"},
+    {"orchestrator.drain_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.drain_secs; }, 0, 600}},
 };
 
 const Setting* find(std::string_view key) {
@@ -65,10 +105,28 @@ const Setting* find(std::string_view key) {
   return nullptr;
 }
 
+Result<void> check_url(std::string_view key, const std::string& text) {
+  auto url = http::Url::parse(text);
+  if (url && url->scheme.starts_with("http")) return ok;
+  return Error{Code::invalid,
+               str(key, ": '", text, "' is not a URL such as https://api.anthropic.com")};
+}
+
 // What can only be said of a value by its meaning.
 Result<void> check(const Config& config) {
   if (!config.state.starts_with('/'))
     return Error{Code::invalid, str("state: '", config.state, "' must be an absolute path")};
+  for (auto [key, listen] : {std::pair{"engine.listen", &config.engine.listen},
+                             {"brain.listen", &config.brain.listen},
+                             {"orchestrator.listen", &config.orchestrator.listen}}) {
+    if (listen->empty() && listen == &config.orchestrator.listen) continue;
+    TRY_DO(net::Address::parse(*listen), key);
+  }
+  TRY_DO(check_url("brain.model_url", config.brain.model_url));
+  if (!config.orchestrator.brain_url.empty())
+    TRY_DO(check_url("orchestrator.brain_url", config.orchestrator.brain_url));
+  if (config.brain.default_model.empty())
+    return Error{Code::invalid, "brain.default_model: must name a model"};
   for (auto level :
        {log::Level::debug, log::Level::info, log::Level::warn, log::Level::error, log::Level::off})
     if (config.log == log::name(level)) return ok;
@@ -86,7 +144,8 @@ Result<void> set_number(Config& config, const Setting& setting, const Number& nu
 }
 
 Error wrong_type(const Setting& setting) {
-  constexpr const char* kWanted[] = {"a text in quotes", "a list of texts", "a whole number"};
+  constexpr const char* kWanted[] = {"a text in quotes", "a list of texts", "a whole number",
+                                     "true or false"};
   return Error{Code::invalid, str(setting.key, " must be ", kWanted[setting.place.index()])};
 }
 
@@ -105,12 +164,25 @@ Result<void> set_toml(Config& config, const Setting& setting, const toml::node& 
       values.push_back(*value);
     }
     (*list)(config) = std::move(values);
+  } else if (auto* flag = std::get_if<Flag>(&setting.place)) {
+    auto value = node.value_exact<bool>();
+    if (!value) return wrong_type(setting);
+    (*flag)(config) = *value;
   } else {
     auto value = node.value_exact<std::int64_t>();
     if (!value) return wrong_type(setting);
     return set_number(config, setting, std::get<Number>(setting.place), *value);
   }
   return ok;
+}
+
+std::optional<bool> truth(std::string_view text) {
+  std::string word = lower(trim(text));
+  for (const char* yes : {"1", "true", "yes", "on"})
+    if (word == yes) return true;
+  for (const char* no : {"0", "false", "no", "off"})
+    if (word == no) return false;
+  return std::nullopt;
 }
 
 Result<void> set_text(Config& config, const Setting& setting, const std::string& value) {
@@ -121,6 +193,10 @@ Result<void> set_text(Config& config, const Setting& setting, const std::string&
     for (const std::string& item : split(value, ','))
       if (!trim(item).empty()) values.emplace_back(trim(item));
     (*list)(config) = std::move(values);
+  } else if (auto* flag = std::get_if<Flag>(&setting.place)) {
+    auto said = truth(value);
+    if (!said) return wrong_type(setting);
+    (*flag)(config) = *said;
   } else {
     auto number = parse_int<std::int64_t>(value);
     if (!number) return wrong_type(setting);
@@ -132,6 +208,7 @@ Result<void> set_text(Config& config, const Setting& setting, const std::string&
 std::string text_of(Config& config, const Setting& setting) {
   if (auto* text = std::get_if<Text>(&setting.place)) return (*text)(config);
   if (auto* number = std::get_if<Number>(&setting.place)) return str(number->at(config));
+  if (auto* flag = std::get_if<Flag>(&setting.place)) return str((*flag)(config));
   std::string out;
   for (const std::string& item : std::get<List>(setting.place)(config))
     out += str(out.empty() ? "" : ",", item);
@@ -198,11 +275,12 @@ Result<void> apply_toml(Config& config, const std::string& text, const std::stri
 }
 
 Result<void> apply_environment(Config& config, const cli::Environment& env) {
-  for (const Setting& setting : kSettings) {
-    auto found = env.find(setting.variable());
-    if (found == env.end() || found->second.empty()) continue;
-    TRY_DO(set_text(config, setting, found->second), setting.variable());
-  }
+  for (const Setting& setting : kSettings)
+    for (const std::string& name : {std::string(setting.also), setting.variable()}) {
+      auto found = env.find(name);
+      if (found == env.end() || found->second.empty()) continue;
+      TRY_DO(set_text(config, setting, found->second), name);
+    }
   return check(config);
 }
 
@@ -221,6 +299,10 @@ Result<Config> load_config(const cli::Context& context) {
     }
   }
   TRY_DO(check(config));
+  if (config.orchestrator.sandbox_timeout_seconds > config.engine.max_timeout_secs)
+    return Error{Code::invalid, str("orchestrator.sandbox_timeout_seconds: the engine refuses ",
+                                    "more than engine.max_timeout_secs, which is ",
+                                    config.engine.max_timeout_secs)};
   return config;
 }
 

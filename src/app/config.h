@@ -29,10 +29,37 @@ struct Config {
     std::int64_t default_pids = 512;
     std::int64_t reserve_mb = 1024;
   } engine;
+
+  struct Brain {
+    std::string listen = "127.0.0.1:8400";
+    std::vector<std::string> allowed_hosts;
+    std::string model_url = "https://api.anthropic.com";
+    std::string default_model = "claude-sonnet-5-5";  // of the agent made at the first start
+    std::string scenario;                             // of the rehearsal model; empty: its rules
+    std::int64_t lease_ttl_secs = 300;
+    std::int64_t keep_events_days = 0;  // 0: for ever
+    std::int64_t max_sessions_running = 1000;
+  } brain;
+
+  struct Orchestrator {
+    std::string listen;          // of /healthz and /metrics; empty: nowhere
+    std::string brain_url;       // empty: the brain beside it
+    std::string environment_id;  // empty: the one its key is of
+    std::string worker_id;       // empty: made of the host's name
+    std::string image;           // of the boxes of sessions; empty: the engine's default
+    std::int64_t max_sessions = 64;
+    std::int64_t max_idle_secs = 60;
+    std::int64_t sandbox_timeout_seconds = 3600;
+    bool resume_suspended_sessions = false;
+    std::int64_t poll_block_ms = 999;
+    std::int64_t poll_reclaim_older_than_ms = 2000;
+    std::int64_t drain_secs = 20;  // for tool calls that run when it is told to stop
+  } orchestrator;
 };
 
 // --config, GLOVEBOX_CONFIG, or /etc/glovebox/glovebox.toml where there is one; then the
-// environment; then --state. A key nobody knows is refused by name.
+// environment; then --state. A key nobody knows is refused by name. Some settings have a name of
+// the reference integration too (RESUME_SUSPENDED_SESSIONS); GLOVEBOX_… beats it.
 Result<Config> load_config(const cli::Context& context);
 // Only from the environment: what a part does, which is told everything and reads no file.
 Result<Config> config_of_environment(const cli::Environment& env);

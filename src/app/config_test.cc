@@ -45,6 +45,11 @@ TEST(Config, WrongTypesRangesAndSyntaxSayWhere) {
         {"[engine]\nblanks = -1\n", "engine.blanks: -1 is not between"},
         {"[engine]\nallowed_hosts = [1]\n", "engine.allowed_hosts must be a list of texts"},
         {"log = \"loud\"\n", "log: 'loud' is not"},
+        {"[brain]\nlisten = \"nowhere\"\n", "brain.listen: "},
+        {"[brain]\nmodel_url = \"ftp://x\"\n", "brain.model_url: 'ftp://x' is not a URL"},
+        {"[brain]\nlease_ttl_secs = 5\n", "brain.lease_ttl_secs: 5 is not between 10 and 600"},
+        {"[brain]\ndefault_model = \"\"\n", "brain.default_model: must name a model"},
+        {"[orchestrator]\nbrain_url = \"x\"\n", "orchestrator.brain_url: 'x' is not a URL"},
         {"state = \"relative\"\n", "state: 'relative' must be an absolute path"},
         {"log = \n", "glovebox.toml:1"}}) {
     auto config = of_toml(text);
@@ -65,13 +70,46 @@ TEST(Config, EnvironmentOverridesAndIsChecked) {
   EXPECT_EQ(wrong.error().what, "GLOVEBOX_ENGINE_BLANKS: engine.blanks must be a whole number");
 }
 
+TEST(Config, NamesOfTheReferenceIntegrationCountAndOursBeatThem) {
+  Config config;
+  ASSERT_TRUE(apply_environment(config, {{"RESUME_SUSPENDED_SESSIONS", "yes"},
+                                         {"SANDBOX_TIMEOUT_SECONDS", "60"},
+                                         {"POLL_BLOCK_MS", "10"},
+                                         {"GLOVEBOX_ORCHESTRATOR_POLL_BLOCK_MS", "20"},
+                                         {"ANTHROPIC_WORKER_ID", "me"}}));
+  EXPECT_TRUE(config.orchestrator.resume_suspended_sessions);
+  EXPECT_EQ(config.orchestrator.sandbox_timeout_seconds, 60);
+  EXPECT_EQ(config.orchestrator.poll_block_ms, 20);
+  EXPECT_EQ(config.orchestrator.worker_id, "me");
+  auto wrong = apply_environment(config, {{"POLL_BLOCK_MS", "1000"}});
+  ASSERT_FALSE(wrong);
+  EXPECT_EQ(wrong.error().what,
+            "POLL_BLOCK_MS: orchestrator.poll_block_ms: 1000 is not between 1 and 999");
+}
+
+TEST(Config, FlagsAreTrueOrFalse) {
+  EXPECT_TRUE(of_toml("[orchestrator]\nresume_suspended_sessions = true\n")
+                  ->orchestrator.resume_suspended_sessions);
+  EXPECT_FALSE(of_toml("[orchestrator]\nresume_suspended_sessions = \"true\"\n"));
+  for (auto [text, value] : {std::pair{"1", true}, {"TRUE", true}, {"no", false}, {"0", false}}) {
+    Config config;
+    config.orchestrator.resume_suspended_sessions = !value;
+    ASSERT_TRUE(apply_environment(config, {{"RESUME_SUSPENDED_SESSIONS", text}})) << text;
+    EXPECT_EQ(config.orchestrator.resume_suspended_sessions, value) << text;
+  }
+  Config config;
+  EXPECT_FALSE(apply_environment(config, {{"RESUME_SUSPENDED_SESSIONS", "maybe"}}));
+}
+
 TEST(Config, WhatIsHandedOnComesBackTheSame) {
   Config config;
   config.state = "/srv/gb";
   config.engine.blanks = 5;
   config.engine.allowed_hosts = {"x", "y"};
+  config.brain.model_url = "http://127.0.0.1:1";
+  config.orchestrator.resume_suspended_sessions = true;
   cli::Environment env;
-  for (const std::string& pair : exported(config, "engine"))
+  for (const std::string& pair : exported(config, ""))
     env[pair.substr(0, pair.find('='))] = pair.substr(pair.find('=') + 1);
   auto again = config_of_environment(env);
   ASSERT_TRUE(again);
@@ -79,14 +117,25 @@ TEST(Config, WhatIsHandedOnComesBackTheSame) {
 }
 
 TEST(Parts, EnvironmentIsAListAndNothingIsInherited) {
-  cli::Environment ours{{"HOME", "/root"},
-                        {"AWS_SECRET_ACCESS_KEY", "x"},
-                        {"TENSORLAKE_API_KEY", "y"},
-                        {"LD_PRELOAD", "z"}};
-  for (const std::string& entry : part_environment(Config(), all_parts().front(), ours)) {
-    std::string name = entry.substr(0, entry.find('='));
-    EXPECT_TRUE(name == "PATH" || name == "LANG" || name.starts_with("GLOVEBOX_")) << name;
-  }
+  cli::Environment ours{
+      {"HOME", "/root"},          {"AWS_SECRET_ACCESS_KEY", "x"},     {"TENSORLAKE_API_KEY", "y"},
+      {"ANTHROPIC_API_KEY", "z"}, {"ANTHROPIC_ENVIRONMENT_KEY", "z"}, {"LD_PRELOAD", "z"}};
+  for (const PartSpec& part : all_parts())
+    for (const std::string& entry : part_environment(Config(), part, ours)) {
+      std::string name = entry.substr(0, entry.find('='));
+      EXPECT_TRUE(name == "PATH" || name == "LANG" || name.starts_with("GLOVEBOX_")) << name;
+      EXPECT_EQ(name.find("KEY"), name.npos) << name;
+    }
+}
+
+TEST(Parts, EachIsToldItsOwnSettingsOnly) {
+  for (const std::string& entry : part_environment(Config(), part_named("brain"), {}))
+    EXPECT_EQ(entry.find("GLOVEBOX_ENGINE_"), entry.npos) << entry;
+}
+
+TEST(Parts, OnlyTheEngineIsRoots) {
+  for (const PartSpec& part : all_parts())
+    EXPECT_EQ(part.user == PartSpec::User::root, part.name == "engine") << part.name;
 }
 
 TEST(Parts, AnUnknownPartIsWrongUsage) {
@@ -95,6 +144,14 @@ TEST(Parts, AnUnknownPartIsWrongUsage) {
   EXPECT_TRUE(cli::is_usage_error(picked.error()));
   EXPECT_NE(picked.error().what.find("did you mean 'engine'?"), std::string::npos);
   EXPECT_EQ(pick_parts({})->size(), all_parts().size());
+}
+
+TEST(Parts, StartInTheOrderInWhichTheyNeedEachOther) {
+  auto picked = pick_parts({"orchestrator", "engine", "brain"});
+  ASSERT_TRUE(picked);
+  std::vector<std::string> names;
+  for (const PartSpec* part : *picked) names.push_back(part->name);
+  EXPECT_EQ(names, (std::vector<std::string>{"engine", "brain", "orchestrator"}));
 }
 
 }  // namespace

@@ -12,13 +12,14 @@
 #include "app/parts.h"
 #include "app/program.h"
 #include "app/state.h"
+#include "app/supervisor.h"
+#include "app/users.h"
 #include "sys/process.h"
 
 namespace glovebox::app {
 
 namespace {
 
-constexpr Millis kDownLimit = 60s;    // the supervisor kills what does not stop before that
 constexpr Millis kPurgeLimit = 300s;  // many boxes
 
 Result<void> wait_gone(int pidfd, Millis limit) {
@@ -27,15 +28,17 @@ Result<void> wait_gone(int pidfd, Millis limit) {
   return Error{Code::timeout, "it does not stop"};
 }
 
-Result<bool> stop_supervisor(const std::string& state, cli::Output& out) {
-  TRY(holder, find_holder(state), "find the supervisor (as root?)");
+Result<bool> stop_supervisor(const Config& config, cli::Output& out) {
+  TRY(holder, find_holder(config.state), "find the supervisor (as root?)");
   if (!holder) return false;
   if (::syscall(SYS_pidfd_send_signal, holder->pidfd.get(), SIGTERM, nullptr, 0) < 0 &&
       errno != ESRCH)
     return sys_error(str("stop pid ", holder->pid));
   if (!wait_gone(holder->pidfd.get(), 2s)) {
     out.note(str("glovebox: waiting for pid ", holder->pid, " …"));
-    TRY_DO(wait_gone(holder->pidfd.get(), kDownLimit), "stop pid ", holder->pid);
+    // The parts stop one after the other, and the supervisor kills what does not stop in time.
+    auto limit = stop_limit(config) * static_cast<int>(all_parts().size()) + 10s;
+    TRY_DO(wait_gone(holder->pidfd.get(), limit), "stop pid ", holder->pid);
   }
   return true;
 }
@@ -43,7 +46,8 @@ Result<bool> stop_supervisor(const std::string& state, cli::Output& out) {
 // The engine itself knows best what it has made: it is run once more, without a listener, to take
 // all of it away.
 Result<void> purge(const Config& config, const cli::Context& context, cli::Output& out) {
-  const PartSpec& engine = all_parts().front();
+  const PartSpec& engine = part_named("engine");
+  for (const PartSpec& part : all_parts()) TRY_DO(release_user(config.state + "/" + part.name));
   if (::access(str(config.state, "/", engine.name).c_str(), F_OK) < 0)
     return ok;  // it never ran here
   TRY_DO(prepare_state(config.state));
@@ -76,7 +80,7 @@ Result<void> purge(const Config& config, const cli::Context& context, cli::Outpu
 Result<int> down(cli::Context& context, cli::Args& args, cli::Output& out) {
   TRY_DO(args.done());
   TRY(config, load_config(context));
-  TRY(stopped, stop_supervisor(config.state, out));
+  TRY(stopped, stop_supervisor(config, out));
   if (args.flag("--all")) {
     TRY(hand, hand_program(config));
     config.engine.hand = std::move(hand);

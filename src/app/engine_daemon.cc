@@ -1,21 +1,9 @@
-#include "app/engine_daemon.h"
-
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include "app/channel.h"
+// The engine as a process.
 #include "app/commands.h"
-#include "app/parts.h"
+#include "app/daemon.h"
 #include "base/log.h"
-#include "cli/wait.h"
 #include "engine/api.h"
 #include "engine/engine.h"
-#include "http/server.h"
-#include "net/loop.h"
 #include "net/task.h"
 
 namespace glovebox::app {
@@ -25,22 +13,14 @@ namespace {
 // For requests that run when we are asked to stop; streams and terminals never end by themselves.
 // Boxes live on.
 constexpr Millis kDrainLimit = 3s;
-constexpr Millis kGreetingLimit = 10s;
-
-struct Daemon {
-  net::Loop loop;
-  Config config;
-  Channel channel;
-  Keys keys;
-};
 
 engine::ApiKeys api_keys(const Keys& keys) {
-  return {.key = keys.engine, .metrics_key = keys.metrics};
+  return {.key = keys["engine"], .metrics_key = keys["metrics"]};
 }
 
-engine::Options engine_options(const Config& config) {
-  const Config::Engine& set = config.engine;
-  return {.state_dir = config.state + "/engine",
+engine::Options engine_options(const Daemon& daemon) {
+  const Config::Engine& set = daemon.config.engine;
+  return {.state_dir = daemon.directory(),
           .hand_program = set.hand,
           .default_image = set.default_image,
           .blanks = static_cast<int>(set.blanks),
@@ -51,74 +31,23 @@ engine::Options engine_options(const Config& config) {
           .reserve_mb = set.reserve_mb};
 }
 
-// Every box costs a few descriptors. What cannot be had is said, and lived with.
-void raise_open_files(std::int64_t max_sandboxes) {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  auto wanted = static_cast<rlim_t>(max_sandboxes * 6 + 1000);
-  rlimit raised{std::max(wanted, limit.rlim_cur), std::max(wanted, limit.rlim_max)};
-  if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (limit.rlim_cur < wanted)
-    log::warn("engine.open_files", {{"limit", limit.rlim_cur}, {"wanted", wanted}});
-}
-
-// All the supervisor says before `start`.
-Result<void> greet(Daemon& daemon) {
-  for (;;) {
-    pollfd event{daemon.channel.fd(), POLLIN, 0};
-    if (::poll(&event, 1, static_cast<int>(kGreetingLimit.count())) <= 0)
-      return Error{Code::timeout, "the supervisor says nothing"};
-    TRY(lines, daemon.channel.receive());
-    for (const std::string& line : lines) {
-      auto [word, rest] = first_word(line);
-      if (word == "start") return ok;
-      if (word == "key") (void)daemon.keys.take(rest);
-    }
-  }
-}
-
-// Keys that change; ends when the supervisor does.
-Task<void> hear_supervisor(Daemon* daemon, engine::Api* api) {
-  for (;;) {
-    CO_TRY_DO(co_await net::readable(daemon->channel.fd(), net::kForever));
-    auto lines = daemon->channel.receive();
-    if (!lines) {
-      log::warn("engine.stop", {{"why", "the supervisor is gone"}});
-      co_return ok;
-    }
-    for (const std::string& line : *lines) {
-      auto [word, rest] = first_word(line);
-      if (word != "key" || !daemon->keys.take(rest)) continue;
-      api->set_keys(api_keys(daemon->keys));
-      log::info("engine.key", {{"name", first_word(rest).first}});
-    }
-  }
-}
-
-Task<void> stop_signal() {
-  CO_TRY(number, co_await net::next_signal({SIGTERM, SIGINT}));
-  log::info("engine.stop", {{"signal", number}});
-  co_return ok;
-}
+// Every box costs a few descriptors.
+std::int64_t open_files(const Config& config) { return config.engine.max_sandboxes * 6 + 1000; }
 
 Task<void> serve(Daemon* daemon) {
+  const Config::Engine& set = daemon->config.engine;
   // Without a key the API would ask for none.
-  if (daemon->keys.engine.empty()) co_return Error{Code::internal, "the supervisor gave no key"};
-  CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(daemon->config)));
+  if (daemon->keys["engine"].empty()) co_return Error{Code::internal, "the supervisor gave no key"};
+  CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(*daemon)));
   engine::Api api(daemon->loop, *engine, api_keys(daemon->keys));
-  CO_TRY(listen, net::Address::parse(daemon->config.engine.listen));
-  http::ServerOptions options = api.server_options();
-  options.allowed_hosts =
-      allowed_hosts(std::move(options.allowed_hosts), daemon->config, listen.is_loopback());
-  http::Server server(daemon->loop, api.routes(), std::move(options));
-  CO_TRY(address, server.adopt(Fd(kListenerFd)));
-  CO_TRY_DO(daemon->channel.send("ready"));
-  log::info("engine.ready", {{"address", address.text()}, {"boxes", engine->running()}});
+  CO_TRY(server,
+         serve_listener(daemon, api.routes(), api.server_options(), set.listen, set.allowed_hosts));
+  CO_TRY_DO(daemon->ready());
+  log::info("engine.ready", {{"boxes", engine->running()}});
 
-  auto stopped = co_await net::first_of(stop_signal(), hear_supervisor(daemon, &api));
-  auto drained = co_await server.drain(kDrainLimit);
+  std::function<void()> rotate = [&api, daemon] { api.set_keys(api_keys(daemon->keys)); };
+  auto stopped = co_await until_stopped(daemon, std::move(rotate));
+  auto drained = co_await server->drain(kDrainLimit);
   if (!drained) log::warn("engine.drain", {{"error", drained.error().what}});
   auto closed = co_await api.close(kDrainLimit);
   if (!closed) log::warn("engine.close", {{"error", closed.error().what}});
@@ -127,55 +56,18 @@ Task<void> serve(Daemon* daemon) {
 }
 
 Task<void> purge(Daemon* daemon) {
-  CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(daemon->config)));
+  CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(*daemon)));
   std::size_t boxes = engine->running();
-  if (boxes > 0)
-    (void)daemon->channel.send(str("note ending ", boxes, boxes == 1 ? " box" : " boxes"));
+  if (boxes > 0) daemon->note(str("ending ", boxes, boxes == 1 ? " box" : " boxes"));
   co_return co_await engine->destroy_all();
 }
 
 Result<int> run(cli::Context& context, cli::Args& args, cli::Output&) {
-  int type = 0;
-  socklen_t size = sizeof type;
-  if (::getsockopt(kChannelFd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
-    return cli::usage_error("this is a part of Glovebox; it is started by 'glovebox up'");
-  log::set_part("engine");
-  TRY(config, config_of_environment(context.env));
-  log::set_level(config.log);
-  // Before there are threads: signals are read by the loop, and by nobody else.
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signo : {SIGTERM, SIGINT}) sigaddset(&set, signo);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
-
-  Daemon daemon{.config = std::move(config), .channel = Channel(Fd(kChannelFd))};
-  TRY_DO(greet(daemon));
-  raise_open_files(daemon.config.engine.max_sandboxes);
-  auto ended = net::run(daemon.loop, args.flag("--purge") ? purge(&daemon) : serve(&daemon));
-  if (ended) return 0;
-  (void)daemon.channel.send("failed " + ended.error().what);
-  log::error("engine.failed", {{"error", ended.error().what}});
-  return ended.error();
+  return run_daemon(context, part_named("engine"), args.flag("--purge") ? purge : serve,
+                    open_files);
 }
 
 }  // namespace
-
-bool Keys::take(std::string_view name_and_value) {
-  auto [name, value] = first_word(name_and_value);
-  if (value.empty()) return false;
-  if (name == "engine") return engine = Secret(value), true;
-  if (name == "metrics") return metrics = Secret(value), true;
-  return false;
-}
-
-std::vector<std::string> allowed_hosts(std::vector<std::string> own, const Config& config,
-                                       bool loopback) {
-  if (!loopback) return config.engine.allowed_hosts;
-  own.insert(own.end(), config.engine.allowed_hosts.begin(), config.engine.allowed_hosts.end());
-  return own;
-}
 
 const cli::Command kEngineDaemon{
     .name = "engine-daemon",

@@ -6,6 +6,7 @@
 
 #include "app/commands.h"
 #include "app/config.h"
+#include "app/up.h"
 #include "base/log.h"
 
 int main(int argc, char** argv) {
@@ -13,7 +14,8 @@ int main(int argc, char** argv) {
   try {
     std::vector<std::string> words(argv + 1, argv + argc);
     cli::Context context{.env = cli::process_environment(),
-                         .configured_state = app::configured_state};
+                         .configured_state = app::configured_state,
+                         .ensure_started = app::ensure_started};
     // A client's stderr is for people, unless they ask; parts turn their logs on.
     if (!context.variable("GLOVEBOX_LOG")) log::set_level(log::Level::off);
     return cli::run_program(app::all_commands(), std::move(context), words, cli::Output::of_process,

@@ -1,6 +1,7 @@
 #include "app/parts.h"
 
 #include <algorithm>
+#include <cstdlib>
 
 #include "cli/suggest.h"
 
@@ -10,11 +11,27 @@ std::span<const PartSpec> all_parts() {
   static const PartSpec kParts[] = {
       {.name = "engine",
        .command = "engine-daemon",
-       .user = "root",  // the only part that touches the kernel
+       .user = PartSpec::User::root,  // the only part that touches the kernel
        .keys = {"engine", "metrics"},
        .listen = [](Config& c) -> std::string& { return c.engine.listen; }},
+      {.name = "brain",
+       .command = "brain-daemon",
+       .keys = {"brain", "environment", "metrics"},
+       .optional_keys = {"model"},
+       .listen = [](Config& c) -> std::string& { return c.brain.listen; }},
+      {.name = "orchestrator",
+       .command = "orchestrator-daemon",
+       .keys = {"environment", "engine", "metrics"},
+       .urls = {"engine", "brain"},
+       .listen = [](Config& c) -> std::string& { return c.orchestrator.listen; }},
   };
   return kParts;
+}
+
+const PartSpec& part_named(std::string_view name) {
+  for (const PartSpec& part : all_parts())
+    if (part.name == name) return part;
+  std::abort();  // names are ours
 }
 
 Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& names) {

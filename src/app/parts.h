@@ -11,14 +11,20 @@
 namespace glovebox::app {
 
 struct PartSpec {
+  enum class User { root, own };  // own: see users.h
   std::string name;     // also of its directory, its log and its section of the configuration
   std::string command;  // the internal subcommand that is the part
-  std::string user;     // whose process it is
-  std::vector<std::string> keys;    // which of the instance's keys it is told; no others
-  std::string& (*listen)(Config&);  // where it listens
+  User user = User::own;
+  std::vector<std::string> keys;           // which of the instance's keys it is told; no others
+  std::vector<std::string> optional_keys;  // told where there are any; never made
+  std::vector<std::string> urls;           // the parts whose addresses it is told
+  std::string& (*listen)(Config&);         // where it listens; "": nowhere
 };
 
+// In the order in which they start; they stop in the opposite one, so that each finds those it
+// needs until its end.
 std::span<const PartSpec> all_parts();
+const PartSpec& part_named(std::string_view name);
 // All, or those named; a name nobody knows is refused.
 Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& names);
 

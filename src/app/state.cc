@@ -9,6 +9,7 @@
 #include <cerrno>
 
 #include "base/random.h"
+#include "http/client.h"
 #include "sys/tree.h"
 
 namespace glovebox::app {
@@ -42,6 +43,12 @@ Result<void> prepare_state(const std::string& state) {
   TRY_DO(sys::make_dirs(state, 0755), "state directory");
   for (auto [name, mode] : {std::pair{"/run", 0755}, {"/keys", 0700}, {"/log", 0750}})
     TRY_DO(sys::make_dirs(state + name, static_cast<mode_t>(mode)), "state directory");
+  // Made by somebody else, perhaps for himself alone: parts of other users must get to their own
+  // directory in it. What is not for them is closed by itself.
+  struct stat info{};
+  if (::stat(state.c_str(), &info) == 0 && !(info.st_mode & S_IXOTH) &&
+      ::chmod(state.c_str(), (info.st_mode | S_IXOTH) & 07777) < 0)
+    return sys_error("let others pass through " + state);
   return ok;
 }
 
@@ -64,8 +71,12 @@ Result<Secret> read_key(const std::string& state, std::string_view name) {
 Result<Secret> ensure_key(const std::string& state, std::string_view name) {
   auto key = read_key(state, name);
   if (key || key.error().code != Code::not_found) return key;
+  // The brain's keys look like what its API calls them, so that one is known when it is seen.
+  std::string prefix = name == "brain"         ? "gb-api-"
+                       : name == "environment" ? "gb-env-"
+                                               : str("gb_", name, "_");
   TRY_DO(sys::write_file_atomic(str(state, "/keys/", name),
-                                str("gb_", name, "_", base64url(random_bytes(32)), "\n"), 0600),
+                                prefix + base64url(random_bytes(32)) + "\n", 0600),
          "make key ", name);
   return read_key(state, name);
 }
@@ -89,6 +100,36 @@ Result<InstanceLock> InstanceLock::take(const std::string& state) {
       ::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
     return sys_error(path);
   return InstanceLock(std::move(fd));
+}
+
+Result<EnvironmentLock> EnvironmentLock::take(const std::string& environment,
+                                              const std::string& claims) {
+  TRY_DO(sys::make_dirs(claims, 0700), "claims");
+  std::string path = str(claims, "/environment-", http::encode_path(environment));
+  Fd fd;
+  // The one before took its file away when it ended: a lock on that is a lock on nothing.
+  for (struct stat locked{}, there{}; locked.st_ino == 0 || locked.st_ino != there.st_ino;) {
+    fd.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+    if (!fd) return sys_error(path);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) < 0) {
+      if (errno != EWOULDBLOCK) return sys_error(path);
+      auto pid = pid_in(fd.get());
+      return Error{Code::conflict,
+                   str("environment ", environment, " is served on this machine already",
+                       pid ? str(", by pid ", *pid) : "", "; one orchestrator is enough")};
+    }
+    if (::fstat(fd.get(), &locked) < 0) return sys_error(path);
+    if (::stat(path.c_str(), &there) < 0) there.st_ino = 0;
+  }
+  std::string text = str(::getpid(), "\n");
+  if (::ftruncate(fd.get(), 0) < 0 ||
+      ::pwrite(fd.get(), text.data(), text.size(), 0) != static_cast<ssize_t>(text.size()))
+    return sys_error(path);
+  return EnvironmentLock(std::move(fd), std::move(path));
+}
+
+EnvironmentLock::~EnvironmentLock() {
+  if (fd_) ::unlink(path_.c_str());  // one that may not stays, and means nothing without its lock
 }
 
 Result<std::optional<Holder>> find_holder(const std::string& state) {

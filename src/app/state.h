@@ -37,6 +37,22 @@ class InstanceLock {
   Fd fd_;
 };
 
+// One orchestrator per environment on a machine: two would take each other's work. For environments
+// that have a name here; that of our own brain has one orchestrator by its state directory.
+class EnvironmentLock {
+ public:
+  // In `claims`, which is root's. Code::conflict names the one that holds it.
+  static Result<EnvironmentLock> take(const std::string& environment, const std::string& claims);
+  EnvironmentLock(EnvironmentLock&&) = default;
+  EnvironmentLock& operator=(EnvironmentLock&&) = default;
+  ~EnvironmentLock();  // takes the file away, too
+
+ private:
+  EnvironmentLock(Fd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+  Fd fd_;
+  std::string path_;
+};
+
 struct Holder {
   pid_t pid = 0;
   Fd pidfd;  // certainly of the process that holds the lock

@@ -9,7 +9,7 @@
 #include <fstream>
 
 #include "app/channel.h"
-#include "app/engine_daemon.h"
+#include "app/daemon.h"
 #include "app/log_file.h"
 #include "app/supervisor.h"
 
@@ -44,6 +44,17 @@ TEST_F(State, KeysAreMadeOnceAndOnlyForTheirOwner) {
   EXPECT_EQ(info.st_mode & 0777, 0700u);
 }
 
+TEST_F(State, KeysOfTheBrainLookLikeWhatTheyAre) {
+  EXPECT_TRUE(ensure_key(dir_, "brain")->reveal().starts_with("gb-api-"));
+  EXPECT_TRUE(ensure_key(dir_, "environment")->reveal().starts_with("gb-env-"));
+}
+
+TEST_F(State, OthersMayPassThroughItToWhatIsTheirs) {
+  struct stat info{};
+  ASSERT_EQ(::stat(dir_.c_str(), &info), 0);  // made by mkdtemp, for its owner alone
+  EXPECT_EQ(info.st_mode & 0777, 0701u);
+}
+
 TEST_F(State, AKeyOthersCanReadIsRefused) {
   ASSERT_TRUE(ensure_key(dir_, "engine"));
   ::chmod((dir_ + "/keys/engine").c_str(), 0644);
@@ -72,6 +83,23 @@ TEST_F(State, OneHolderAndItIsFoundByItsLock) {
   }
   EXPECT_FALSE(*find_holder(dir_));
   EXPECT_TRUE(InstanceLock::take(dir_));
+}
+
+TEST_F(State, AnEnvironmentHasOneOrchestratorOnAMachine) {
+  std::string claims = dir_ + "/claims";
+  {
+    auto held = EnvironmentLock::take("env_1", claims);
+    ASSERT_TRUE(held) << held.error().what;
+    EXPECT_TRUE(EnvironmentLock::take("env_2", claims));
+    auto second = EnvironmentLock::take("env_1", claims);
+    ASSERT_FALSE(second);
+    EXPECT_EQ(second.error().code, Code::conflict);
+    EXPECT_NE(second.error().what.find(str("pid ", ::getpid())), std::string::npos);
+  }
+  EXPECT_TRUE(EnvironmentLock::take("env_1", claims));
+  EXPECT_TRUE(EnvironmentLock::take("../../x", claims));
+  EXPECT_TRUE(fs::is_empty(claims));
+  EXPECT_FALSE(fs::exists(dir_ + "/x"));
 }
 
 TEST_F(State, EndpointsComeBackAsWritten) {
@@ -124,22 +152,48 @@ TEST(Channel, APartThatDoesNotReadStopsNobody) {
   EXPECT_FALSE(sent);
 }
 
-TEST(Keys, OnlyKnownNamesAreTaken) {
-  Keys keys;
-  EXPECT_TRUE(keys.take("engine abc"));
-  EXPECT_TRUE(keys.engine.equals("abc"));
-  EXPECT_TRUE(keys.metrics.empty());
-  EXPECT_FALSE(keys.take("brain abc"));
-  EXPECT_FALSE(keys.take("engine"));
+TEST(Keys, OnlyThoseOfThePartAreTaken) {
+  Keys keys(part_named("brain"));
+  EXPECT_TRUE(keys.take("brain abc"));
+  EXPECT_TRUE(keys["brain"].equals("abc"));
+  EXPECT_TRUE(keys["metrics"].empty());
+  EXPECT_FALSE(keys.take("engine abc"));
+  EXPECT_TRUE(keys["engine"].empty());
+  EXPECT_FALSE(keys.take("brain"));
+}
+
+TEST(Keys, SayWhetherSomethingChanged) {
+  Keys keys(part_named("brain"));
+  EXPECT_TRUE(keys.take("model one"));
+  EXPECT_FALSE(keys.take("model one"));
+  EXPECT_TRUE(keys.take("model two"));
+  EXPECT_TRUE(keys.take("model "));  // taken away
+  EXPECT_TRUE(keys["model"].empty());
+  EXPECT_TRUE(keys.take("brain abc"));
+  EXPECT_FALSE(keys.take("brain "));  // that one must be there
+  EXPECT_TRUE(keys["brain"].equals("abc"));
+}
+
+TEST(Greeting, HasAllThatAPartNeeds) {
+  Keys keys(part_named("orchestrator"));
+  Greeting greeting;
+  for (const char* line : {"user 61184 61185", "key engine abc", "url brain http://127.0.0.1:1"})
+    EXPECT_TRUE(greeting.take(line, keys)) << line;
+  ASSERT_TRUE(greeting.user);
+  EXPECT_EQ(greeting.user->uid, 61184u);
+  EXPECT_EQ(greeting.user->gid, 61185u);
+  EXPECT_EQ(greeting.urls["brain"], "http://127.0.0.1:1");
+  EXPECT_TRUE(keys["engine"].equals("abc"));
+  EXPECT_FALSE(greeting.take("user root root", keys));
+  EXPECT_FALSE(greeting.take("something else", keys));
 }
 
 TEST(AllowedHosts, AreThisMachinesNamesOnLoopbackAndAnyElsewhere) {
-  Config config;
-  EXPECT_TRUE(allowed_hosts({"localhost"}, config, false).empty());
-  config.engine.allowed_hosts = {"gb.example"};
-  EXPECT_EQ(allowed_hosts({"localhost"}, config, true),
+  EXPECT_TRUE(allowed_hosts({"localhost"}, {}, false).empty());
+  EXPECT_EQ(allowed_hosts({"localhost"}, {"gb.example"}, true),
             (std::vector<std::string>{"localhost", "gb.example"}));
-  EXPECT_EQ(allowed_hosts({"localhost"}, config, false), (std::vector<std::string>{"gb.example"}));
+  EXPECT_EQ(allowed_hosts({"localhost"}, {"gb.example"}, false),
+            (std::vector<std::string>{"gb.example"}));
 }
 
 TEST(Supervisor, WaitsLongerEachTimeUntilAPartRunsForAWhile) {

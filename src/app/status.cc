@@ -1,12 +1,15 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "app/commands.h"
 #include "app/config.h"
 #include "app/state.h"
 #include "base/clock.h"
+#include "cli/brain_client.h"
 #include "cli/engine_client.h"
+#include "cli/json_text.h"
 #include "sys/tree.h"
 
 namespace glovebox::app {
@@ -60,6 +63,21 @@ Result<json::object> count_boxes(const cli::Context& context, const std::string&
   return out;
 }
 
+// What the brain says of itself: who answers, and how much goes on.
+Result<json::object> ask_brain(const cli::Context& context, const std::string& state,
+                               const Endpoints& endpoints) {
+  cli::Context own = context;
+  own.state = state;
+  own.env.erase("GLOVEBOX_BRAIN_URL");
+  own.url.reset();
+  bool there = std::ranges::any_of(endpoints.parts, [](const PartStatus& part) {
+    return part.name == "brain" && part.pid != 0;
+  });
+  if (!there) return json::object();
+  TRY(brain, cli::BrainClient::open(own));
+  return brain->get("/glovebox/v1/status");
+}
+
 std::string number(const json::object& part, std::string_view member) {
   const json::value& value = part.at(member);
   return value.is_null() ? "" : json::serialize(value);
@@ -105,7 +123,10 @@ Result<int> status(cli::Context& context, cli::Args& args, cli::Output& out) {
   json::object shown{{"running", true}, {"state", config.state}, {"pid", holder->pid}};
   auto boxes = count_boxes(context, config.state, endpoints);
   if (!boxes) shown["sandboxes_error"] = boxes.error().what;
+  auto brain = ask_brain(context, config.state, endpoints);
+  if (!brain) shown["brain_error"] = brain.error().what;
   if (out.json()) {
+    shown["brain"] = brain && !brain->empty() ? json::value(*brain) : json::value(nullptr);
     shown["uptime_ms"] = now - endpoints.started_ms;
     shown["sandboxes"] = boxes ? json::value(*boxes) : json::value(nullptr);
     shown["parts"] = std::move(parts);
@@ -119,6 +140,10 @@ Result<int> status(cli::Context& context, cli::Args& args, cli::Output& out) {
       summary += str(summary.empty() ? "" : ", ", json::serialize(count.value()), " ",
                      std::string_view(count.key()));
   if (boxes) shown["sandboxes"] = summary.empty() ? "none" : summary;
+  if (brain && !brain->empty()) {
+    shown["model"] = cli::text_at(json::value(*brain), "/model/about");
+    shown["turns"] = cli::text_of(*brain, "sessions_running");
+  }
   out.object(shown);
   out.text("\n");
   out.list(parts, columns());

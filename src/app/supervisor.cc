@@ -1,25 +1,18 @@
 #include "app/supervisor.h"
 
-#include <arpa/inet.h>
 #include <poll.h>
-#include <pwd.h>
 #include <signal.h>
-#include <sys/inotify.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <ranges>
 
-#include "app/leftovers.h"
 #include "app/log_file.h"
 #include "base/clock.h"
 #include "base/log.h"
-#include "net/stream.h"
-#include "sys/tree.h"
 
 namespace glovebox::app {
 
@@ -27,194 +20,25 @@ using Steady = std::chrono::steady_clock;
 
 namespace {
 
-constexpr Millis kStartLimit = 120s;  // an engine finds its boxes again first
-constexpr Millis kStopLimit = 25s;    // more than a part takes to drain
-constexpr Millis kPatience = 2s;      // before people are told what we wait for
+constexpr Millis kPatience = 2s;  // before people are told what we wait for
+constexpr Millis kAskAgain = 120s;
 constexpr Millis kFirstBackoff = 200ms, kLongestBackoff = 30s;
 constexpr Millis kSound = 60s;  // whoever ran that long did not fail at the start
 constexpr Millis kRotateEvery = 5s;
 
-Result<Fd> bind_for(const std::string& listen, bool after_crash) {
-  TRY(address, net::Address::parse(listen));
-  // The parts of a supervisor that was killed hold their sockets until they noticed.
-  Steady::time_point until = Steady::now() + (after_crash ? 10s : 0s);
-  for (;;) {
-    auto fd = net::Listener::bind(address);
-    if (fd) return fd;
-    if (fd.error().tag != "EADDRINUSE") return std::move(fd.error());
-    if (Steady::now() > until)
-      return Error{Code::conflict,
-                   str(listen,
-                       " is taken by another program (who: ss -ltnp); choose another with "
-                       "--listen, or stop that one")};
-    ::usleep(50'000);
-  }
-}
-
-Result<int> port_of(int fd) {
-  sockaddr_storage own{};
-  socklen_t size = sizeof own;
-  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&own), &size) < 0)
-    return sys_error("getsockname");
-  if (own.ss_family == AF_INET) return ntohs(reinterpret_cast<sockaddr_in*>(&own)->sin_port);
-  if (own.ss_family == AF_INET6) return ntohs(reinterpret_cast<sockaddr_in6*>(&own)->sin6_port);
-  return 0;
-}
-
-Result<std::optional<std::pair<uid_t, gid_t>>> ids_of(const std::string& user) {
-  if (user == "root") return std::optional<std::pair<uid_t, gid_t>>{};
-  const passwd* entry = ::getpwnam(user.c_str());
-  if (!entry) return Error{Code::not_found, str("there is no user ", user, " on this machine")};
-  return std::optional(std::pair{entry->pw_uid, entry->pw_gid});
-}
-
-// Who is told that it runs already wants to know where.
-Error where_it_runs(Error error, const std::string& state) {
-  auto endpoints = read_endpoints(state);
-  if (error.code == Code::conflict && endpoints)
-    for (const PartStatus& part : endpoints->parts)
-      error.what += str("; ", part.name, " at ", part.url);
-  return error;
-}
-
 }  // namespace
+
+Millis stop_limit(const Config& config) { return 20s + Seconds(config.orchestrator.drain_secs); }
 
 Millis next_backoff(Millis last, Millis ran) {
   if (ran >= kSound || last == Millis(0)) return kFirstBackoff;
   return std::min(last * 2, kLongestBackoff);
 }
 
-std::string client_url(const std::string& listen, int port) {
-  auto address = net::Address::parse(listen);
-  if (!address) return listen;
-  if (!address->unix_path.empty()) return listen;
-  if (address->host == "0.0.0.0" || address->host == "::") address->host = "127.0.0.1";
-  address->port = port;
-  return "http://" + address->text();
-}
-
 std::string describe_exit(int wait_status) {
   if (WIFEXITED(wait_status)) return str("exit code ", WEXITSTATUS(wait_status));
   const char* name = ::sigabbrev_np(WTERMSIG(wait_status));
   return str("killed by ", name ? str("SIG", name) : str("signal ", WTERMSIG(wait_status)));
-}
-
-Supervisor::Supervisor(SupervisorOptions options) : options_(std::move(options)) {}
-Supervisor::~Supervisor() = default;
-
-Result<std::unique_ptr<Supervisor>> Supervisor::make(SupervisorOptions options) {
-  std::unique_ptr<Supervisor> made(new Supervisor(std::move(options)));
-  TRY_DO(made->prepare());
-  return made;
-}
-
-Result<void> Supervisor::prepare() {
-  const std::string& state = options_.config.state;
-  TRY_DO(prepare_state(state));
-  auto lock = InstanceLock::take(state);
-  if (!lock) return where_it_runs(std::move(lock.error()), state);
-  lock_ = std::move(*lock);
-  started_ms_ = system_clock().unix_ms();
-
-  // Whatever a part leaves behind when it dies becomes our child, not the caller's session's.
-  if (::prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) return sys_error("child subreaper");
-  sigset_t set;
-  sigemptyset(&set);
-  for (int signo : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&set, signo);
-  ::sigprocmask(SIG_BLOCK, &set, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
-  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_) return sys_error("signalfd");
-
-  await_leftovers(state, options_.program);
-  for (const PartSpec* spec : options_.parts) TRY_DO(open_part(*spec), spec->name);
-  // After our own making of keys: whoever starts reads them afresh, what changes later is seen.
-  key_watch_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!key_watch_ || ::inotify_add_watch(key_watch_.get(), (state + "/keys").c_str(),
-                                         IN_CLOSE_WRITE | IN_MOVED_TO) < 0)
-    return sys_error("watch keys");
-  return ok;
-}
-
-Result<void> Supervisor::open_part(const PartSpec& spec) {
-  const std::string& state = options_.config.state;
-  TRY(ids, ids_of(spec.user));
-  std::string dir = state + "/" + spec.name;
-  TRY_DO(sys::make_dirs(dir, 0700));
-  if (ids && ::chown(dir.c_str(), ids->first, ids->second) < 0) return sys_error("own " + dir);
-  for (const std::string& key : spec.keys) TRY_DO(ensure_key(state, key));
-  std::string listen = spec.listen(options_.config);
-  Part part;
-  part.spec = &spec;
-  TRY(listener, bind_for(listen, read_endpoints(state).has_value()));
-  TRY(port, port_of(listener.get()));
-  part.listener = std::move(listener);
-  part.status.name = spec.name;
-  part.status.url = client_url(listen, port);
-  auto address = net::Address::parse(listen);
-  if (address && !address->is_loopback())
-    options_.note(str(spec.name, " listens on ", listen,
-                      ": everybody who reaches this machine reaches it, without TLS; the key is "
-                      "all that guards it"));
-  parts_.push_back(std::move(part));
-  return ok;
-}
-
-Result<void> Supervisor::start(Part& part) {
-  const PartSpec& spec = *part.spec;
-  TRY(ids, ids_of(spec.user));
-  TRY(ends, Channel::make());
-  part.channel = std::move(ends.first);
-  TRY_DO(send_keys(part));
-  TRY_DO(part.channel.send("start"));
-  Fd log;
-  if (options_.log_to_files) {
-    TRY(file, open_log(str(options_.config.state, "/log/", spec.name, ".log")));
-    log = std::move(file);
-  }
-  sys::SpawnSpec child{.program = options_.program, .args = {"glovebox", spec.command}};
-  // A fault a test planted strikes once: what is started again is to repair it.
-  if (part.status.restarts > 0) options_.environment.erase("GLOVEBOX_FAULT");
-  child.env = part_environment(options_.config, spec, options_.environment);
-  child.fds = {{log ? log.get() : STDERR_FILENO, STDERR_FILENO},
-               {part.listener.get(), kListenerFd},
-               {ends.second.fd(), kChannelFd}};
-  child.new_session = true;  // Ctrl-C is for us; we stop the parts
-  child.user = ids;
-  TRY(process, sys::spawn(child));
-  part.process = std::move(process);
-  part.phase = Phase::starting;
-  part.since = Steady::now();
-  part.due = part.since + kStartLimit;
-  part.reason.clear();
-  part.status.pid = part.process->pid();
-  part.status.started_ms = system_clock().unix_ms();
-  log::info("part.start", {{"name", spec.name}, {"pid", part.status.pid}});
-  return ok;
-}
-
-Result<void> Supervisor::send_keys(Part& part) {
-  for (const std::string& name : part.spec->keys) {
-    TRY(key, read_key(options_.config.state, name));
-    TRY_DO(part.channel.send(str("key ", name, ' ', key.reveal())), "tell ", part.spec->name,
-           " its keys");
-  }
-  return ok;
-}
-
-void Supervisor::keys_changed() {
-  char events[4096];
-  while (::read(key_watch_.get(), events, sizeof events) > 0) {
-  }
-  for (Part& part : parts_) {
-    if (!part.process) continue;  // told when it starts
-    auto sent = send_keys(part);
-    if (sent) {
-      log::info("keys.sent", {{"name", part.spec->name}});
-    } else {  // A key that is half written or unsafe leaves the old one in force.
-      log::warn("keys.refused", {{"name", part.spec->name}, {"error", sent.error().what}});
-    }
-  }
 }
 
 void Supervisor::hear(Part& part) {
@@ -231,6 +55,10 @@ void Supervisor::hear(Part& part) {
       part.reason = rest;
     } else if (word == "note") {
       options_.note(rest);
+    } else if (word == "trouble") {
+      part.status.problem = rest;
+      if (!rest.empty()) options_.note(str(part.spec->name, ": ", rest));
+      publish();
     }
   }
 }
@@ -247,7 +75,7 @@ void Supervisor::ended(Part& part, int wait_status) {
   if (stopping_) {
     part.phase = Phase::ended;
     log::info("part.stopped", {{"name", part.spec->name}, {"how", describe_exit(wait_status)}});
-    return;
+    return stop_next();
   }
   if (!told_ready_) {  // It never worked: trying again would hide why.
     failure_ = Error{Code::unavailable, str(part.spec->name, " could not be started: ", how)};
@@ -285,7 +113,9 @@ void Supervisor::take_signals() {
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     if (info.ssi_signo == SIGCHLD) continue;  // reap() looks anyway: such signals merge
     log::info("supervisor.stop", {{"signal", info.ssi_signo}});
-    if (stopping_) stop_due_ = Steady::now();  // asked twice: no more patience
+    if (stopping_)  // asked twice: no more patience
+      for (Part& part : parts_)
+        if (part.process) (void)part.process->signal(SIGKILL);
     stop();
   }
   reap();
@@ -294,13 +124,22 @@ void Supervisor::take_signals() {
 void Supervisor::stop() {
   if (stopping_) return;
   stopping_ = true;
-  stop_due_ = Steady::now() + kStopLimit;
-  for (Part& part : parts_) {
-    if (part.process) {
-      (void)part.process->signal(SIGTERM);
-    } else {
+  stop_next();
+}
+
+// One after the other, the last first: the orchestrator's running calls need the engine and the
+// brain until they have ended.
+void Supervisor::stop_next() {
+  for (Part& part : std::views::reverse(parts_)) {
+    if (!part.process) {
       part.phase = Phase::ended;
+      continue;
     }
+    if (part.told_to_stop) return;
+    part.told_to_stop = true;
+    stop_due_ = Steady::now() + stop_limit(options_.config);
+    (void)part.process->signal(SIGTERM);
+    return;
   }
 }
 
@@ -321,35 +160,36 @@ void Supervisor::tick(Time now) {
       part.due = now + part.backoff;
       log::error("part.start_failed", {{"name", part.spec->name}, {"error", started.error().what}});
     } else if (part.phase == Phase::starting && part.due <= now) {
-      part.reason = str("it did not become ready within ",
-                        std::chrono::duration_cast<Seconds>(kStartLimit).count(), " s");
+      part.reason = "it did not become ready in time";
       (void)part.process->signal(SIGKILL);
-      part.due = now + kStartLimit;
+      part.due = now + kAskAgain;
     }
   }
   if (!told_ready_ && !stopping_ && patience_ <= now) {
     for (const Part& part : parts_)
       if (part.phase == Phase::starting)
         options_.note(str("waiting for the ", part.spec->name, " …"));
-    patience_ = now + kStartLimit;
+    patience_ = now + kAskAgain;
   }
-  if (stopping_ && !killing_ && stop_due_ <= now) {
-    killing_ = true;
+  if (stopping_ && stop_due_ <= now) {
+    stop_due_ = now + kAskAgain;
     for (Part& part : parts_)
-      if (part.process) {
+      if (part.process && part.told_to_stop) {
         log::error("part.killed", {{"name", part.spec->name}, {"why", "it did not stop in time"}});
         (void)part.process->signal(SIGKILL);
       }
   }
-  if (options_.log_to_files && rotate_due_ <= now) {
-    rotate_due_ = now + kRotateEvery;
-    auto limit = static_cast<std::uint64_t>(options_.config.log_mb) << 20;
-    std::vector<std::string> names{"supervisor"};
-    for (const Part& part : parts_) names.push_back(part.spec->name);
-    for (const std::string& name : names) {
-      auto done = rotate_log(str(options_.config.state, "/log/", name, ".log"), limit);
-      if (!done) log::warn("log.rotate", {{"name", name}, {"error", done.error().what}});
-    }
+  if (options_.log_to_files && rotate_due_ <= now) rotate_logs(now);
+}
+
+void Supervisor::rotate_logs(Time now) {
+  rotate_due_ = now + kRotateEvery;
+  auto limit = static_cast<std::uint64_t>(options_.config.log_mb) << 20;
+  std::vector<std::string> names{"supervisor"};
+  for (const Part& part : parts_) names.push_back(part.spec->name);
+  for (const std::string& name : names) {
+    auto done = rotate_log(str(options_.config.state, "/log/", name, ".log"), limit);
+    if (!done) log::warn("log.rotate", {{"name", name}, {"error", done.error().what}});
   }
 }
 
@@ -359,7 +199,7 @@ Supervisor::Time Supervisor::next_due(Time now) const {
     if (part.phase == Phase::waiting || part.phase == Phase::starting)
       due = std::min(due, part.due);
   if (!told_ready_ && !stopping_) due = std::min(due, patience_);
-  if (stopping_ && !killing_) due = std::min(due, stop_due_);
+  if (stopping_) due = std::min(due, stop_due_);
   if (options_.log_to_files) due = std::min(due, rotate_due_);
   return due;
 }

@@ -135,6 +135,16 @@ Result<Millis> Args::duration(std::string_view name, Millis otherwise) const {
   return value;
 }
 
+Result<std::int64_t> Args::number(std::string_view name, std::int64_t least, std::int64_t most,
+                                  std::int64_t otherwise) const {
+  auto text = option(name);
+  if (!text) return otherwise;
+  auto value = parse_int<std::int64_t>(*text);
+  if (!value || *value < least || *value > most)
+    return usage_error(str(name, ": '", *text, "' is not a number from ", least, " to ", most));
+  return *value;
+}
+
 Result<std::string> Args::positional(std::string_view what) {
   if (next_ == positionals_.size()) return usage_error(str(what, " is missing"));
   return positionals_[next_++];

@@ -36,6 +36,8 @@ class Args {
   std::optional<std::string> option(std::string_view name) const;
   std::vector<std::string> options(std::string_view name) const;  // of a repeated one
   Result<Millis> duration(std::string_view name, Millis otherwise) const;
+  Result<std::int64_t> number(std::string_view name, std::int64_t least, std::int64_t most,
+                              std::int64_t otherwise) const;
 
   Result<std::string> positional(
       std::string_view what);             // the next one; `what` names it in the error

@@ -74,6 +74,16 @@ TEST(Args, DurationsHaveUnits) {
     EXPECT_FALSE(parse_duration(wrong)) << wrong;
 }
 
+TEST(Args, NumbersHaveARange) {
+  auto number = [](std::vector<std::string> words) {
+    return Args::parse("x [--limit=N]", words)->number("--limit", 1, 10, 7);
+  };
+  EXPECT_EQ(*number({}), 7);
+  EXPECT_EQ(*number({"--limit=10"}), 10);
+  for (auto wrong : {"--limit=0", "--limit=11", "--limit=x", "--limit="})
+    EXPECT_TRUE(is_usage_error(number({wrong}).error())) << wrong;
+}
+
 TEST(Args, SizesAreMebibytes) {
   EXPECT_EQ(*parse_mebibytes("512M"), 512);
   EXPECT_EQ(*parse_mebibytes("2GiB"), 2048);

@@ -1,6 +1,5 @@
 #include "cli/attach.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -8,6 +7,7 @@
 #include <boost/json.hpp>
 #include <cerrno>
 
+#include "cli/blocked_signals.h"
 #include "cli/terminal.h"
 #include "cli/wait.h"
 #include "net/loop.h"
@@ -21,27 +21,6 @@ using http::WebSocket;
 
 constexpr Millis kPipeGrace = 1s;  // for a command that nobody listens to any more, after SIGPIPE
 constexpr std::size_t kPiece = 32 * 1024;
-
-// Signals are read, not caught: blocked in all threads while we are attached.
-class BlockedSignals {
- public:
-  BlockedSignals() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int signo : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT})
-      sigaddset(&set, signo);
-    ::pthread_sigmask(SIG_BLOCK, &set, &before_);
-    old_pipe_ = ::signal(SIGPIPE, SIG_IGN);
-  }
-  ~BlockedSignals() {
-    ::signal(SIGPIPE, old_pipe_);
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-
- private:
-  sigset_t before_;
-  void (*old_pipe_)(int);
-};
 
 // All that the coroutines of one attachment share; it lives until the last of them has ended.
 struct Attachment {
@@ -234,7 +213,7 @@ bool is_terminated(EngineClient& engine, const std::string& id) {
 }  // namespace
 
 Result<Exited> attach(EngineClient& engine, const std::string& name, AttachSpec spec) {
-  BlockedSignals blocked;
+  BlockedSignals blocked({SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH, SIGCONT});
   TRY(box, engine.box(name));
   auto self = std::make_shared<Attachment>(engine.loop(), std::move(box), std::move(spec));
   auto exited = wait(engine.loop(), converse(self));

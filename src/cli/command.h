@@ -24,6 +24,8 @@ struct Context {
   bool json_asked = false;                        // --json itself, not just a pipe
   // The state directory of the configuration file, where it names one: the file belongs to `app`.
   std::function<Result<std::optional<std::string>>(const Context&)> configured_state = {};
+  // Returns once this machine's Glovebox serves, started if it did not run: that too is `app`'s.
+  std::function<Result<void>(const Context&, Output&)> ensure_started = {};
 
   std::optional<std::string> variable(std::string_view name) const;  // empty counts as unset
   // --state, GLOVEBOX_STATE, the configuration file, /var/lib/glovebox.

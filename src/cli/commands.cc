@@ -3,9 +3,37 @@
 namespace glovebox::cli {
 
 Commands commands() {
-  static constexpr const Command* kAll[] = {&kSandboxCreate, &kSandboxLs,    &kSandboxShow,
-                                            &kSandboxExec,   &kSandboxShell, &kSandboxCp,
-                                            &kSandboxRm,     &kEnv,          &kVersion};
+  static constexpr const Command* kAll[] = {&kSession,
+                                            &kSessionsLs,
+                                            &kSessionsShow,
+                                            &kSessionsEvents,
+                                            &kSessionsSend,
+                                            &kSessionsConfirm,
+                                            &kSessionsInterrupt,
+                                            &kSessionsArchive,
+                                            &kSessionsRm,
+                                            &kAgentCreate,
+                                            &kAgentLs,
+                                            &kAgentShow,
+                                            &kAgentArchive,
+                                            &kEnvironmentCreate,
+                                            &kEnvironmentLs,
+                                            &kEnvironmentShow,
+                                            &kEnvironmentKeyCreate,
+                                            &kEnvironmentKeyLs,
+                                            &kEnvironmentKeyRevoke,
+                                            &kWorkStats,
+                                            &kWorkLs,
+                                            &kWorkStop,
+                                            &kSandboxCreate,
+                                            &kSandboxLs,
+                                            &kSandboxShow,
+                                            &kSandboxExec,
+                                            &kSandboxShell,
+                                            &kSandboxCp,
+                                            &kSandboxRm,
+                                            &kEnv,
+                                            &kVersion};
   return kAll;
 }
 

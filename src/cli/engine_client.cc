@@ -9,9 +9,7 @@ namespace glovebox::cli {
 
 namespace json = boost::json;
 
-namespace {
-
-Code code_of(int status) {
+Code code_of_status(int status) {
   switch (status) {
     case 400:
     case 415:
@@ -34,6 +32,8 @@ Code code_of(int status) {
   }
 }
 
+namespace {
+
 http::Headers credentials(const Secret& key) {
   http::Headers headers;
   if (!key.empty()) headers.set("Authorization", str("Bearer ", key.reveal()));
@@ -54,7 +54,7 @@ Result<json::object> parse_object(const std::string& text) {
 Error api_error(int status, std::string_view body) {
   boost::system::error_code wrong;
   json::value value = json::parse(body, wrong);
-  Error error{code_of(status), "", ""};
+  Error error{code_of_status(status), "", ""};
   if (!wrong && value.is_object()) {
     for (const char* member : {"error", "message"})
       if (const json::value* text = value.as_object().if_contains(member);

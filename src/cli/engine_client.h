@@ -51,6 +51,7 @@ class EngineClient {
   std::unique_ptr<http::Client> http_;
 };
 
+Code code_of_status(int status);
 // The error a non-2xx answer means: {"error", "code"}, {"message"}, or plain text.
 Error api_error(int status, std::string_view body);
 

@@ -3,7 +3,9 @@
 #include <boost/json.hpp>
 
 #include "base/str.h"
+#include "cli/brain_client.h"
 #include "cli/commands.h"
+#include "cli/json_text.h"
 #include "cli/target.h"
 
 namespace glovebox::cli {
@@ -53,16 +55,51 @@ std::optional<std::string> no_proxy_for(const Environment& env, std::string_view
   return str(list, list.empty() ? "" : ",", "127.0.0.1,localhost");
 }
 
-static Result<int> run(Context& context, Args& args, Output& out) {
-  TRY_DO(args.done());
+using Exports = std::vector<std::pair<std::string, std::string>>;
+
+static Result<void> add_engine(Context& context, Output& out, Exports& exports) {
   TRY(target, find_engine(context));
   TRY_DO(safe_for_sdk(target.url));
-  std::vector<std::pair<std::string, std::string>> exports = {{"TENSORLAKE_API_URL", target.text}};
+  exports.emplace_back("TENSORLAKE_API_URL", target.text);
   if (target.key.empty()) {
     out.note("glovebox: no key found: clients will be refused unless TENSORLAKE_API_KEY is set");
   } else {
     exports.emplace_back("TENSORLAKE_API_KEY", target.key.reveal());
   }
+  return ok;
+}
+
+static Result<void> add_brain(Context context, Output& out, Exports& exports) {
+  context.url.reset();  // that was the engine's
+  // What is set here is perhaps a model's key, for another service: it is about to be replaced.
+  TRY(target, find_brain(context));
+  if (!target.url.unix_path.empty())
+    return Error{Code::unsupported, "the brain listens on a Unix socket, which no SDK can reach"};
+  if (!target.key.reveal().starts_with("gb-"))
+    return Error{Code::unauthenticated, "there is no key of the brain to be had here"};
+  exports.emplace_back("ANTHROPIC_BASE_URL", target.text);
+  exports.emplace_back("ANTHROPIC_API_KEY", target.key.reveal());
+  TRY(brain, BrainClient::open(context));
+  auto status = brain->get("/glovebox/v1/status");
+  if (status) {
+    exports.emplace_back("ANTHROPIC_ENVIRONMENT_ID", text_of(*status, "default_environment_id"));
+  } else {
+    out.note(str("glovebox: ANTHROPIC_ENVIRONMENT_ID is left out: ", status.error().what));
+  }
+  return ok;
+}
+
+static Result<int> run(Context& context, Args& args, Output& out) {
+  TRY_DO(args.done());
+  Exports exports;
+  TRY_DO(add_engine(context, out, exports));
+  // An engine elsewhere has no brain that we know of.
+  if (!context.url || context.variable("GLOVEBOX_BRAIN_URL")) {
+    auto added = add_brain(context, out, exports);
+    if (!added)
+      out.note(str("glovebox: only what the engine's clients need: ", added.error().what));
+  }
+  TRY(target, find_engine(context));
   if (auto list = no_proxy_for(context.env, target.url.host)) {
     out.note(
         "glovebox: a proxy is set in this environment and clients use it even for this machine: "
@@ -92,11 +129,11 @@ const Command kEnv{
     .help =
         "Print what clients need in their environment. For a shell: eval \"$(glovebox env)\".\n"
         "\n"
-        "Exports TENSORLAKE_API_URL and TENSORLAKE_API_KEY, and NO_PROXY where a proxy is set. It "
-        "is shell\n"
-        "text in a pipe too; --json prints one JSON object. Refuses an address with which the "
-        "official\n"
-        "SDK would send the key elsewhere.",
+        "Exports TENSORLAKE_API_URL and TENSORLAKE_API_KEY for the engine; ANTHROPIC_BASE_URL,\n"
+        "ANTHROPIC_API_KEY and ANTHROPIC_ENVIRONMENT_ID for the brain, where one runs; and "
+        "NO_PROXY\n"
+        "where a proxy is set. It is shell text in a pipe too; --json prints one JSON object.\n"
+        "Refuses an address with which the official SDK would send the key elsewhere.",
     .run = run};
 
 }  // namespace glovebox::cli

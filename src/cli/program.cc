@@ -34,11 +34,12 @@ Split split_global(const std::vector<std::string>& words) {
   return out;
 }
 
-// "sandbox create" is two words; the longer name wins.
+// "sandbox create" is two words, "environment key ls" three; the longest name wins.
 const Command* find(Commands commands, const std::vector<std::string>& words, std::size_t* used) {
-  for (std::size_t count : {2u, 1u}) {
+  for (std::size_t count : {3u, 2u, 1u}) {
     if (words.size() < count) continue;
-    std::string name = count == 2 ? str(words[0], ' ', words[1]) : words[0];
+    std::string name = words[0];
+    for (std::size_t i = 1; i < count; ++i) name += ' ' + words[i];
     for (const Command* command : commands)
       if (command->name == name) return *used = count, command;
   }
@@ -53,16 +54,31 @@ std::vector<std::string> names(Commands commands) {
   return out;
 }
 
+// "glovebox help sessions": the commands that begin so; "" where there are none.
+std::string group_text(Commands commands, const std::vector<std::string>& words) {
+  std::string first, text;
+  for (const std::string& word : words) first += word + ' ';
+  for (const Command* command : commands)
+    if (command->kind == Command::Kind::normal && command->name.starts_with(first))
+      text += str("usage: glovebox ", command->usage, "\n    ",
+                  command->help.substr(0, command->help.find_first_of(".\n")), "\n");
+  return text;
+}
+
 Error unknown_command(Commands commands, const std::vector<std::string>& words) {
-  std::vector<std::string> below;
-  for (const std::string& name : names(commands))
-    if (name.starts_with(words[0] + " ")) below.push_back(name.substr(words[0].size() + 1));
-  if (!below.empty()) {
+  // As far as the words are the beginning of some command's name.
+  for (std::size_t count : {2u, 1u}) {
+    if (words.size() < count) continue;
+    std::string first = count == 2 ? str(words[0], ' ', words[1]) : words[0];
+    std::vector<std::string> below;
+    for (const std::string& name : names(commands))
+      if (name.starts_with(first + " ")) below.push_back(name.substr(first.size() + 1));
+    if (below.empty()) continue;
     std::string list;
     for (const std::string& name : below) list += str(list.empty() ? "" : ", ", name);
-    if (words.size() == 1) return usage_error(str(words[0], " does what? One of: ", list));
-    return usage_error(str("there is no command '", words[0], ' ', words[1], "'",
-                           did_you_mean(words[1], below), " (", words[0], ": ", list, ")"));
+    if (words.size() == count) return usage_error(str(first, " does what? One of: ", list));
+    return usage_error(str("there is no command '", first, ' ', words[count], "'",
+                           did_you_mean(words[count], below), " (", first, ": ", list, ")"));
   }
   std::vector<std::string> first;
   for (const std::string& name : names(commands)) first.push_back(split(name, ' ')[0]);
@@ -84,6 +100,10 @@ Result<int> run(Commands commands, Context& context, Args& global, std::vector<s
   if (words[0] == "--version") words[0] = "version";
   std::size_t used = 0;
   const Command* command = find(commands, words, &used);
+  if (std::string text = command || !help ? "" : group_text(commands, words); !text.empty()) {
+    out.text(text);
+    return 0;
+  }
   if (!command) return unknown_command(commands, words);
   if (help) {
     out.text(help_text(*command));
@@ -144,10 +164,12 @@ std::string help_text(Commands commands) {
   text += str(
       "\nEvery command takes:\n"
       "  --json, --text  what to print, whether or not stdout is a terminal\n"
-      "  --url=URL       the engine (TENSORLAKE_API_URL; else the one 'glovebox up' started)\n"
+      "  --url=URL       where it is, if not here: the engine for 'sandbox' and 'env'\n"
+      "                  (TENSORLAKE_API_URL), the brain for the others (GLOVEBOX_BRAIN_URL)\n"
       "  --state=DIR     the state directory (GLOVEBOX_STATE; /var/lib/glovebox)\n"
       "  --config=FILE   the configuration (GLOVEBOX_CONFIG; /etc/glovebox/glovebox.toml)\n"
-      "The engine's key comes from TENSORLAKE_API_KEY or the state directory, never from a flag.\n"
+      "Keys come from the state directory, TENSORLAKE_API_KEY and ANTHROPIC_API_KEY, never from\n"
+      "a flag.\n"
       "'glovebox help COMMAND' says more. Exit codes: 0 done, 1 refused or failed, 2 wrong usage,\n"
       "3 not found, 4 timed out.\n");
   return text;

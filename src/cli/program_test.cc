@@ -28,6 +28,8 @@ const Command kFail{.name = "box fail",
                     .help = "Fails.",
                     .run = fail_as};
 const Command kSay{.name = "say", .usage = "say", .help = "Says. More.", .run = say};
+const Command kDeep{
+    .name = "box key ls", .usage = "box key ls", .help = "Lists. More.", .run = say};
 const Command kHidden{.name = "hidden",
                       .usage = "hidden",
                       .help = "Not for people.",
@@ -39,7 +41,7 @@ struct Ran {
   std::string out, err;
 };
 Ran ran(std::vector<std::string> words, Environment env = {}, bool terminal = false) {
-  static constexpr const Command* kAll[] = {&kFail, &kSay, &kHidden};
+  static constexpr const Command* kAll[] = {&kFail, &kSay, &kDeep, &kHidden};
   Ran result;
   auto make = [&](Output::Format format) {
     return Output(
@@ -90,6 +92,20 @@ TEST(Program, HelpListsWhatPeopleUse) {
   EXPECT_NE(ran({"help", "box", "fail"}).out.find("usage: glovebox box fail"), std::string::npos);
   EXPECT_NE(ran({"box", "fail", "--help"}).out.find("usage: glovebox box fail"), std::string::npos);
   EXPECT_EQ(ran({}).code, 2);
+}
+
+TEST(Program, TheLongestNameWins) {
+  EXPECT_EQ(ran({"box", "key", "ls", "--state=/x"}).out, "{\"state\":\"/x\"}\n");
+  EXPECT_NE(ran({"box", "key"}).err.find("box key does what? One of: ls"), std::string::npos);
+  EXPECT_NE(ran({"box", "key", "l"}).err.find("did you mean 'ls'?"), std::string::npos);
+}
+
+TEST(Program, HelpOfAGroupHasItsCommands) {
+  for (Ran group : {ran({"box", "--help"}), ran({"help", "box"})}) {
+    EXPECT_EQ(group.code, 0);
+    EXPECT_NE(group.out.find("usage: glovebox box fail WHAT"), std::string::npos);
+    EXPECT_NE(group.out.find("usage: glovebox box key ls\n    Lists\n"), std::string::npos);
+  }
 }
 
 TEST(Commands, EachUsageBeginsWithItsName) {

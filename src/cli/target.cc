@@ -22,38 +22,86 @@ Result<std::string> read_file(const std::string& path) {
   return std::move(text).str();
 }
 
+struct Part {
+  const char* name;      // in endpoints.json, and of its key file
+  const char* variable;  // says where it is
+};
+constexpr Part kEngine{"engine", "TENSORLAKE_API_URL"}, kBrain{"brain", "GLOVEBOX_BRAIN_URL"};
+
 // {"parts": {"engine": {"url": …}}}
-Result<std::string> engine_url(const std::string& state) {
+Result<std::string> written_url(const std::string& state, const Part& part) {
   auto text = read_file(str(state, "/run/endpoints.json"));
   if (!text) {
     if (text.error().code == Code::not_found)
-      return Error{Code::unavailable, str("no engine runs in ", state,
+      return Error{Code::unavailable, str("no ", part.name, " runs in ", state,
                                           "; start it with: glovebox up --detach (or say where "
-                                          "one is: --url, TENSORLAKE_API_URL)")};
+                                          "one is: --url, ",
+                                          part.variable, ")")};
     return std::move(text.error());
   }
   boost::system::error_code wrong;
   json::value parsed = json::parse(*text, wrong);
-  const json::value* url = wrong ? nullptr : parsed.find_pointer("/parts/engine/url", wrong);
+  const json::value* url =
+      wrong ? nullptr : parsed.find_pointer(str("/parts/", part.name, "/url"), wrong);
   if (!url || !url->is_string())
-    return Error{Code::unavailable, str(state,
-                                        "/run/endpoints.json names no engine; 'glovebox "
-                                        "status' says which parts run")};
+    return Error{Code::unavailable, str(state, "/run/endpoints.json names no ", part.name,
+                                        "; 'glovebox status' says which parts run")};
   return std::string(url->as_string());
 }
 
-Result<Secret> key_for(const Context& context, const http::Url& url, bool written_by_up) {
+// The key of this machine's instance; empty: there is no such instance, ask without.
+Result<Secret> key_file(const Context& context, const Part& part, std::string_view variable) {
+  TRY(state, context.state_dir());
+  std::string path = str(state, "/keys/", part.name);
+  auto text = read_file(path);
+  if (text) return Secret(std::string(trim(*text)));
+  if (text.error().code != Code::forbidden) return Secret();
+  return Error{Code::forbidden,
+               str("the ", part.name, "'s key ", path,
+                   " may not be read by this user: run as its owner (root), or set ", variable)};
+}
+
+Result<Secret> engine_key(const Context& context, const http::Url& url, bool written_by_up) {
   if (auto key = context.variable("TENSORLAKE_API_KEY")) return Secret(*key);
   // Never to a host that is not ours.
   if (!written_by_up && !is_loopback(url.host)) return Secret();
-  TRY(state, context.state_dir());
-  std::string path = state + "/keys/engine";
-  auto text = read_file(path);
-  if (text) return Secret(std::string(trim(*text)));
-  if (text.error().code != Code::forbidden) return Secret();  // No such instance here: ask without.
-  return Error{Code::forbidden, str("the engine's key ", path,
-                                    " may not be read by this user: run as its owner (root), or "
-                                    "set TENSORLAKE_API_KEY")};
+  return key_file(context, kEngine, "TENSORLAKE_API_KEY");
+}
+
+Result<Secret> brain_key(const Context& context, const http::Url& url, bool written_by_up) {
+  std::string given = context.variable("ANTHROPIC_API_KEY").value_or("");
+  bool own = given.starts_with("gb-");  // made by a Glovebox
+  if (!written_by_up && !is_loopback(url.host)) {
+    if (own && url.host == "api.anthropic.com")
+      return Error{Code::forbidden,
+                   "ANTHROPIC_API_KEY is a key of a Glovebox, and is not sent to " + url.host};
+    return Secret(given);
+  }
+  // The variable is perhaps a model's key, which is none of our brain's business.
+  auto key = key_file(context, kBrain, "ANTHROPIC_API_KEY");
+  if (key && (written_by_up || !own) && !key->empty()) return key;
+  if (own || (!written_by_up && !given.empty())) return Secret(given);
+  return key;
+}
+
+Result<Target> find(const Context& context, const Part& part,
+                    Result<Secret> (*key_for)(const Context&, const http::Url&, bool)) {
+  Target target;
+  auto given = context.url ? context.url : context.variable(part.variable);
+  if (given) {
+    target.text = *given;
+  } else {
+    TRY(state, context.state_dir());
+    TRY(url, written_url(state, part));
+    target.text = std::move(url);
+  }
+  while (target.text.size() > 1 && target.text.ends_with('/')) target.text.pop_back();
+  auto url = http::Url::parse(target.text);
+  if (!url) return usage_error(str("'", target.text, "' is not a URL: ", url.error().what));
+  target.url = std::move(*url);
+  TRY(key, key_for(context, target.url, !given));
+  target.key = std::move(key);
+  return target;
 }
 
 }  // namespace
@@ -67,24 +115,8 @@ bool is_loopback(std::string_view host) {
   return host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
 }
 
-Result<Target> find_engine(const Context& context) {
-  Target target;
-  auto given = context.url ? context.url : context.variable("TENSORLAKE_API_URL");
-  if (given) {
-    target.text = *given;
-  } else {
-    TRY(state, context.state_dir());
-    TRY(url, engine_url(state));
-    target.text = std::move(url);
-  }
-  while (target.text.size() > 1 && target.text.ends_with('/')) target.text.pop_back();
-  auto url = http::Url::parse(target.text);
-  if (!url) return usage_error(str("'", target.text, "' is not a URL: ", url.error().what));
-  target.url = std::move(*url);
-  TRY(key, key_for(context, target.url, !given));
-  target.key = std::move(key);
-  return target;
-}
+Result<Target> find_engine(const Context& context) { return find(context, kEngine, engine_key); }
+Result<Target> find_brain(const Context& context) { return find(context, kBrain, brain_key); }
 
 Origin lifecycle_origin(const http::Url& url, std::string_view space) {
   if (!url.host.starts_with("api.")) return {url, str("/v1/namespaces/", http::encode_path(space))};

@@ -19,6 +19,10 @@ struct Target {
 // the state directory. The key file is only ever sent to this machine.
 Result<Target> find_engine(const Context& context);
 
+// The brain: --url, GLOVEBOX_BRAIN_URL, or what `glovebox up` wrote, which is opened by its key
+// file. Elsewhere ANTHROPIC_API_KEY is the key.
+Result<Target> find_brain(const Context& context);
+
 // Where lifecycle calls go: the same host below /v1/namespaces/{ns}, or for api.X the host
 // sandbox.X without a prefix.
 struct Origin {

@@ -20,6 +20,7 @@ class Target : public testing::Test {
     fs::create_directories(state_ + "/run");
     fs::create_directories(state_ + "/keys");
     std::ofstream(state_ + "/keys/engine") << "the-key-of-this-instance\n";
+    std::ofstream(state_ + "/keys/brain") << "gb-api-of-this-instance\n";
   }
   void TearDown() override { fs::remove_all(state_); }
   void up(std::string_view url) {
@@ -63,6 +64,41 @@ TEST_F(Target, TheKeyFileIsNeverSentToAnotherMachine) {
   auto named = find_engine(
       context({{"TENSORLAKE_API_URL", "http://10.0.0.5:1"}, {"TENSORLAKE_API_KEY", "given"}}));
   EXPECT_TRUE(named->key.equals("given"));
+}
+
+TEST_F(Target, TheBrainIsWhatUpWroteAndNothingElseIsSentThere) {
+  std::ofstream(state_ + "/run/endpoints.json")
+      << R"({"pid":1,"parts":{"brain":{"url":"http://127.0.0.1:8400"}}})";
+  auto found = find_brain(context({{"ANTHROPIC_API_KEY", "sk-ant-of-a-model"}}));
+  ASSERT_TRUE(found) << found.error().what;
+  EXPECT_EQ(found->url.port, 8400);
+  EXPECT_TRUE(found->key.equals("gb-api-of-this-instance"));
+}
+
+TEST_F(Target, ABrainElsewhereIsOpenedByTheVariable) {
+  Context given = context(
+      {{"ANTHROPIC_API_KEY", "sk-ant-x"}, {"GLOVEBOX_BRAIN_URL", "https://api.anthropic.com"}});
+  EXPECT_TRUE(find_brain(given)->key.equals("sk-ant-x"));
+  given.env["ANTHROPIC_API_KEY"] = "gb-api-ours";  // never to a model's service
+  EXPECT_FALSE(find_brain(given));
+  given.env.erase("ANTHROPIC_API_KEY");
+  EXPECT_TRUE(find_brain(given)->key.empty());
+}
+
+TEST_F(Target, ABrainOnThisMachineThatWasNamedTakesAKeyOfOurs) {
+  Context given = context({{"GLOVEBOX_BRAIN_URL", "http://127.0.0.1:9"}});
+  EXPECT_TRUE(find_brain(given)->key.equals("gb-api-of-this-instance"));
+  given.env["ANTHROPIC_API_KEY"] = "gb-api-of-another";
+  EXPECT_TRUE(find_brain(given)->key.equals("gb-api-of-another"));
+  given.env["ANTHROPIC_API_KEY"] = "sk-ant-of-a-model";
+  EXPECT_TRUE(find_brain(given)->key.equals("gb-api-of-this-instance"));
+}
+
+TEST_F(Target, WithoutABrainSaysHowToStartOne) {
+  up("http://127.0.0.1:8410");  // an engine alone
+  EXPECT_NE(find_brain(context()).error().what.find("names no brain"), std::string::npos);
+  fs::remove(state_ + "/run/endpoints.json");
+  EXPECT_NE(find_brain(context()).error().what.find("glovebox up --detach"), std::string::npos);
 }
 
 TEST_F(Target, MalformedUrlIsWrongUsage) {

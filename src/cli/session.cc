@@ -1,0 +1,144 @@
+#include <unistd.h>
+
+#include <boost/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/json_text.h"
+#include "cli/prompt.h"
+#include "cli/session_drive.h"
+
+namespace glovebox::cli {
+
+namespace json = boost::json;
+
+namespace {
+
+// What our own brain says of itself; empty: it is another service.
+Result<json::object> status_of(BrainClient& brain) {
+  auto status = brain.get("/glovebox/v1/status");
+  if (status) return status;
+  if (status.error().code == Code::not_found) return json::object();
+  return std::move(status.error());
+}
+
+// One line, where nobody should take what answers for a language model.
+void say_who_answers(const Context& context, const json::object& status, Output& out) {
+  if (text_at(json::value(status), "/model/kind") != "rehearsal") return;
+  std::string key = context.variable("ANTHROPIC_API_KEY").value_or("");
+  std::string state = context.state_dir().value_or("STATE");
+  if (!key.empty() && !key.starts_with("gb-")) {
+    out.note(
+        str("glovebox: ANTHROPIC_API_KEY is set here, but the brain that runs has no model "
+            "key, so the rehearsal model answers (rules, not a language model); to change "
+            "that: glovebox down && glovebox up --detach, or put the key into ",
+            state, "/keys/model"));
+  } else {
+    out.note(
+        str("glovebox: without a model key the rehearsal model answers (rules, not a language "
+            "model); for a real one put its key into ",
+            state, "/keys/model, mode 0600, or start with ANTHROPIC_API_KEY set"));
+  }
+}
+
+Result<json::object> create(BrainClient& brain, const Context& context, const Args& args,
+                            const json::object& status) {
+  // The variables are for other services: our brain has an agent and an environment of its own.
+  auto pick = [&](std::string_view option, std::string_view member,
+                  std::string_view variable) -> Result<std::string> {
+    if (auto given = args.option(option)) return *given;
+    if (std::string own = text_of(status, member); !own.empty()) return own;
+    if (auto set = context.variable(variable)) return *set;
+    return usage_error(str("which one? Say ", option, ", or set ", variable));
+  };
+  TRY(agent, pick("--agent", "default_agent_id", "ANTHROPIC_AGENT_ID"));
+  TRY(environment, pick("--environment", "default_environment_id", "ANTHROPIC_ENVIRONMENT_ID"));
+  TRY(agent_id, brain.agent_id(agent));
+  TRY(environment_id, brain.environment_id(environment));
+  json::object body{{"agent", agent_id}, {"environment_id", environment_id}};
+  if (auto title = args.option("--title")) body["title"] = *title;
+  return brain.post("/v1/sessions", json::serialize(body));
+}
+
+Style style_of(const Context& context, const Args& args) {
+  return {.colours = ::isatty(STDOUT_FILENO) && !args.flag("--no-color") &&
+                     !context.variable("NO_COLOR") && context.variable("TERM") != "dumb"};
+}
+
+// The words that go on with this session, as the person started it.
+std::string again(const Context& context, const std::string& id) {
+  if (context.variable("MAKELEVEL")) return str("make session SESSION=", id, " PROMPT=…");
+  std::string state = context.state ? str(" --state=", *context.state) : "";
+  return str("glovebox session", state, " --session=", id, " PROMPT");
+}
+
+Result<int> run(Context& context, Args& args, Output& out) {
+  TRY(prompt, read_prompt(context, args, "PROMPT"));
+  auto session = args.option("--session");
+  if (!session) session = context.variable("SESSION");
+  if (session && trim(*session).empty()) return usage_error("--session: that is no id");
+  if (!prompt && !session)
+    return usage_error(
+        "what shall it do? Give a PROMPT, or - to read it from stdin, or set the variable PROMPT");
+  if (session && (args.option("--agent") || args.option("--environment") || args.option("--title")))
+    return usage_error("--agent, --environment and --title are for a new session");
+  bool ours = !context.url && !context.variable("GLOVEBOX_BRAIN_URL");
+  if (ours && context.ensure_started) TRY_DO(context.ensure_started(context, out));
+
+  TRY(brain, BrainClient::open(context));
+  TRY(status, status_of(*brain), "ask the brain");
+  say_who_answers(context, status, out);
+  auto record = session ? brain->get("/v1/sessions/" + http::encode_path(*session))
+                        : create(*brain, context, args, status);
+  if (!record)
+    return std::move(record.error()).with(session ? str("session ", *session) : "new session");
+
+  DriveSpec spec{.session = text_of(*record, "id"),
+                 .prompt = prompt,
+                 .json = context.json_asked,
+                 .style = style_of(context, args),
+                 .can_ask = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO),
+                 .fresh = !session,
+                 .environment = text_of(*record, "environment_id")};
+  std::string id = spec.session;
+  if (spec.json) {
+    out.text(json::serialize(*record) + "\n");
+  } else {
+    out.text(session ? spec.style.dim("reusing session " + printable(id)) + "\n"
+                     : str(spec.style.bold("session " + printable(id)), "  (env ",
+                           printable(text_of(*record, "environment_id")), ")\n"));
+    if (prompt) out.text(str(spec.style.bold(">"), " ", printable_lines(*prompt), "\n"));
+  }
+  Style style = spec.style;
+  TRY(code, drive(*brain, std::move(spec), out), "session ", id);
+  if (code > 128) {
+    out.note(
+        str("\nglovebox: left; the session goes on. Come back to it: glovebox session "
+            "--session=",
+            id, "   or stop it: glovebox sessions interrupt ", id));
+  } else if (!context.json_asked) {
+    out.text(style.dim("go on with it: " + again(context, printable(id))) + "\n");
+  }
+  return code;
+}
+
+}  // namespace
+
+const Command kSession{
+    .name = "session",
+    .usage =
+        "session [PROMPT] [--session=SESSION] [--agent=AGENT] [--environment=ENVIRONMENT] "
+        "[--title=TEXT] [--prompt-file=FILE] [--no-color] [-- PROMPT]",
+    .help =
+        "Give an agent something to do and follow it to the end.\n"
+        "\n"
+        "PROMPT is one word; - reads it from stdin, and without one the variable PROMPT counts.\n"
+        "--session (or the variable SESSION) goes on with a session: same box, same files, same\n"
+        "shell; without a PROMPT it follows the turn that runs. Starts Glovebox in the background\n"
+        "if it does not run here. Where the agent has to ask, you are asked; in a pipe stderr "
+        "says\n"
+        "how to answer. --json prints the session and then its events, one per line; a pipe alone\n"
+        "changes nothing. Ctrl-C leaves, and the session goes on.\n"
+        "Exit codes: 0 the turn ended by itself, 1 it failed, 130 you left it.",
+    .run = run};
+
+}  // namespace glovebox::cli
