@@ -333,13 +333,31 @@ class Done:
 SANDBOXES = "/v1/namespaces/default/sandboxes"
 
 
-class Glovebox:
-    """`glovebox up` on a state directory of its own and a free port. Leaving the block stops everything and checks that the
-    machine is as it was: no process, mount or cgroup of this instance, and the test fails if there is one."""
+SYSTEM = ("engine", "brain", "orchestrator")  # all that sessions need
 
-    def __init__(self, tmp, environment=None, arguments=(), name="state"):
+
+class Glovebox:
+    """`glovebox up` on a state directory of its own and free ports. Leaving the block stops everything and checks that the
+    machine is as it was: no process, mount or cgroup of this instance, and the test fails if there is one.
+
+    Only the engine is started unless `parts` names others (SYSTEM: all). `model` is (url, key) of a Messages API, `scenario` a
+    file for the rehearsal model, which answers when there is no `model`. `hosted` is (url, environment, key) of a queue elsewhere:
+    then `up` decides by itself what it starts."""
+
+    def __init__(self, tmp, environment=None, arguments=(), name="state", parts=("engine",), model=None, scenario=None, lease_ttl=None,
+                 hosted=None):
         self.state = os.path.join(tmp, name)
-        self.environment, self.arguments = environment or {}, list(arguments)
+        self.parts, self.only = list(parts), [f"--only={','.join(parts)}"]
+        self.environment, self.arguments = dict(environment or {}), list(arguments)
+        if model:
+            self.environment |= {"GLOVEBOX_BRAIN_MODEL_URL": model[0], "ANTHROPIC_API_KEY": model[1]}
+        if scenario:
+            self.environment["GLOVEBOX_BRAIN_SCENARIO"] = str(scenario)
+        if hosted:
+            self.environment |= dict(zip(("ANTHROPIC_BASE_URL", "ANTHROPIC_ENVIRONMENT_ID", "ANTHROPIC_ENVIRONMENT_KEY"), hosted))
+            self.parts, self.only = ["engine", "orchestrator"], []
+        if lease_ttl:
+            self.environment["GLOVEBOX_BRAIN_LEASE_TTL_SECS"] = str(lease_ttl)
         self.log_path = os.path.join(tmp, name + ".log")
         self.config = os.path.join(tmp, name + ".toml")  # settings of this machine's own installation stay out
         self.program = os.path.join(BIN, "glovebox")
@@ -368,42 +386,52 @@ class Glovebox:
     # --- life ---
 
     def start(self):
-        """Starts (again) on the same state directory and waits until the engine answers."""
+        """Starts (again) on the same state directory and waits until the parts answer."""
         endpoints = os.path.join(self.state, "run", "endpoints.json")
         with contextlib.suppress(FileNotFoundError):
             os.unlink(endpoints)
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8"}
         environment |= {k: v for k, v in os.environ.items() if k in ("TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS")}
-        environment |= {"GLOVEBOX_CONFIG": self.config, **self.environment}
+        environment |= {"GLOVEBOX_CONFIG": self.config, "GLOVEBOX_BRAIN_LISTEN": "127.0.0.1:0", **self.environment}
         with open(self.config, "a"):
             pass
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [self.program, "up", "--state", self.state, "--listen", "127.0.0.1:0", *self.arguments],
+                [self.program, "up", "--state", self.state, "--listen", "127.0.0.1:0", *self.only, *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, start_new_session=True)
-        self.url = wait_for("glovebox up", self._engine_url, START_LIMIT).rstrip("/")
-        with open(os.path.join(self.state, "keys", "engine")) as file:
-            self.key = file.read().strip()
-        self.api = Api(self.url, self.key)
-        wait_for("the engine's answer", self._up, START_LIMIT)
-        with open(os.path.join(self.state, "engine", "instance")) as file:
-            self.instance = file.read().strip()  # in the name of everything this instance gives the kernel
+        if "engine" in self.parts:
+            self.url = wait_for("glovebox up", lambda: self._url("engine"), START_LIMIT)
+            self.key = self.secret("engine")
+            self.api = Api(self.url, self.key)
+            wait_for("the engine's answer", self._up, START_LIMIT)
+            with open(os.path.join(self.state, "engine", "instance")) as file:
+                self.instance = file.read().strip()  # in the name of everything this instance gives the kernel
+        if "brain" in self.parts:
+            url = wait_for("glovebox up", lambda: self._url("brain"), START_LIMIT)
+            self.brain_key = self.secret("brain")
+            self.brain = Api(url, self.brain_key)
+            wait_for("the brain's answer", lambda: self._check_alive() or self.brain_answers(), START_LIMIT)
+        wait_for("every part", lambda: self._check_alive() or all(self.part(name).get("pid") for name in self.parts), START_LIMIT)
 
     def _check_alive(self):
         if self.process.poll() is not None:
             raise AssertionError(f"glovebox up ended with {self.process.returncode}")
 
-    def _engine(self):
-        """What the supervisor publishes about the engine, or None."""
+    def part(self, name):
+        """What the supervisor publishes about a part; {} while there is nothing."""
         try:
             with open(os.path.join(self.state, "run", "endpoints.json")) as file:
-                return json.load(file)["parts"]["engine"]
+                return json.load(file)["parts"][name]
         except (OSError, ValueError, KeyError):
-            return None
+            return {}
 
-    def _engine_url(self):
+    def secret(self, name):
+        with open(os.path.join(self.state, "keys", name)) as file:
+            return file.read().strip()
+
+    def _url(self, part):
         self._check_alive()
-        return (self._engine() or {}).get("url")
+        return (self.part(part).get("url") or "").rstrip("/")
 
     def _up(self):
         self._check_alive()
@@ -412,6 +440,11 @@ class Glovebox:
     def answers(self):
         with contextlib.suppress(OSError, http.client.HTTPException):
             return self.api.get(f"{SANDBOXES}?limit=1", timeout=5).status == 200
+        return False
+
+    def brain_answers(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.brain.get("/glovebox/v1/status", timeout=5).status == 200
         return False
 
     def down(self, *arguments):
@@ -480,16 +513,28 @@ class Glovebox:
         """Processes of this instance whose command line holds all of `words`."""
         return [pid for pid, command in leftovers.processes(self.state, self.instance) if all(word in command for word in words)]
 
+    def pid(self, part):
+        """A part's process; 0 while there is none."""
+        return self.part(part).get("pid", 0)
+
     def engine_pid(self):
-        """The engine's process; 0 while there is none."""
-        return (self._engine() or {}).get("pid", 0)
+        return self.pid("engine")
+
+    def kill_part(self, part, wait=True):
+        """SIGKILL: no chance to say goodbye. The supervisor starts a new one; waits until that answers. Returns the old pid."""
+        pid = wait_for(f"a process of {part}", lambda: self.pid(part))
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        if wait:
+            wait_for(f"the end of {part}", lambda: not os.path.exists(f"/proc/{pid}"))
+            wait_for(f"the new {part}", lambda: self.pid(part) not in (0, pid), START_LIMIT)
+            ready = {"engine": self.answers, "brain": self.brain_answers}.get(part)
+            if ready:
+                wait_for(f"the new {part}'s answer", ready, START_LIMIT)
+        return pid
 
     def kill_engine(self):
-        """SIGKILL: no chance to say goodbye. The supervisor starts a new one; waits until that answers."""
-        pid = wait_for("an engine", self.engine_pid)
-        os.kill(pid, signal.SIGKILL)
-        wait_for("the engine's end", lambda: not os.path.exists(f"/proc/{pid}"))
-        wait_for("the new engine's answer", self.answers, START_LIMIT)
+        return self.kill_part("engine")
 
     def log(self):
         with open(self.log_path, errors="replace") as file:

@@ -41,16 +41,27 @@ def _namespaces(needle):
     return found
 
 
+def _holds(entry, names):
+    """Whether one of our programs has a file open below what `names` means: parts that say it nowhere else."""
+    try:
+        if not os.path.basename(os.readlink(f"/proc/{entry}/exe")).startswith("glovebox"):
+            return False
+        links = [os.readlink(f"/proc/{entry}/fd/{fd}") for fd in os.listdir(f"/proc/{entry}/fd")]
+    except OSError:
+        return False
+    return any(names(link.encode()) for link in links)
+
+
 def processes(needle, cgroup=""):
-    """(pid, command line) of the processes that name `needle`, are in a cgroup that names `cgroup`, or are in a mount namespace
-    made of something that names `needle`; but for ourselves and those who started us."""
+    """(pid, command line) of the processes that name `needle`, are in a cgroup that names `cgroup`, are in a mount namespace made
+    of something that names `needle`, or are programs of ours with files open below it; but for ourselves and those who started us."""
     namespaces = {name for name, points in _namespaces(needle).items() if points} - {os.readlink("/proc/self/ns/mnt")}
     found, ours, names, cgroup = [], _ancestors(), _namer(needle), cgroup.encode()
     for entry in os.listdir("/proc"):
         if not entry.isdigit() or int(entry) in ours:
             continue
         command = _read(f"/proc/{entry}/cmdline")
-        named = names(command) or names(_read(f"/proc/{entry}/environ"))
+        named = names(command) or names(_read(f"/proc/{entry}/environ")) or _holds(entry, names)
         try:
             inside = named or os.readlink(f"/proc/{entry}/ns/mnt") in namespaces
         except OSError:

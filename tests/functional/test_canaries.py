@@ -36,7 +36,8 @@ def test(tmp):
     bystander.stdin.flush()
     bystander.stdout.readline()
     environment = {"GLOVEBOX_TEST_CANARY": planted["env"], "AWS_SECRET_ACCESS_KEY": planted["env"], "ANTHROPIC_API_KEY": planted["env"],
-                   "ANTHROPIC_ENVIRONMENT_KEY": planted["env"], "TENSORLAKE_API_KEY_OF_CALLER": planted["env"]}
+                   "ANTHROPIC_ENVIRONMENT_KEY": planted["env"], "ANTHROPIC_ENVIRONMENT_ID": "env_elsewhere",
+                   "TENSORLAKE_API_KEY_OF_CALLER": planted["env"]}
     try:
         with Glovebox(tmp, environment=environment) as gb:
             search(tmp, gb, planted, bystander.pid)

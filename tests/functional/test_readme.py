@@ -9,7 +9,7 @@ import select
 import subprocess
 import time
 
-from harness import BIN, ROOT, Glovebox, run
+from harness import BIN, ROOT, SYSTEM, Glovebox, run
 
 PROGRAM = os.path.join(BIN, "glovebox")
 
@@ -92,7 +92,7 @@ def test_first_steps_work(tmp):
     """A newcomer types the block from top to bottom."""
     commands = try_it()
     assert len(commands) > 5, commands
-    with Glovebox(tmp) as glovebox:
+    with Glovebox(tmp, parts=SYSTEM) as glovebox:
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": tmp, "TERM": "dumb", "LANG": "C.UTF-8",
                        "GLOVEBOX_STATE": glovebox.state}
         for line in commands:
