@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import json
 import os
-import platform
 import selectors
 import sys
 import tempfile
@@ -32,37 +31,11 @@ os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
 sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 import peers  # noqa: E402
+from report import compare, in_group, private_kb, publish, scaled, summary  # noqa: E402
 from wire import Connection  # noqa: E402
 
 SANDBOXES = harness.SANDBOXES
 RUN = {"command": peers.PROGRAM[0], "args": list(peers.PROGRAM[1:])}
-
-
-# --- numbers ----------------------------------------------------------------------------------------------------------
-
-def summary(values):
-    ordered = sorted(values)
-    return {"min": ordered[0], "median": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
-
-
-def compare(name, ours, theirs, rounds, against):
-    """Takes turns; seconds of each. The ratio is of the two of one turn."""
-    pairs = []
-    for _ in range(3):  # caches, lazily loaded libraries
-        ours(), theirs()
-    for turn in range(rounds):
-        if turn % 2:
-            b, a = theirs(), ours()
-        else:
-            a, b = ours(), theirs()
-        pairs.append((a, b))
-    return {"name": name, "against": against, "unit": "ms", "rounds": rounds,
-            "ours": scaled(summary([a for a, _ in pairs])), "theirs": scaled(summary([b for _, b in pairs])),
-            "ratio": summary([a / b for a, b in pairs])}
-
-
-def scaled(numbers, by=1e3):
-    return {key: value * by for key, value in numbers.items()}
 
 
 # --- measurements -----------------------------------------------------------------------------------------------------
@@ -201,24 +174,6 @@ class Bench:
         self.rows.append({"name": name, "unit": "MB", "rounds": len(kilobytes), "ours": scaled(summary(kilobytes), 1 / 1024)})
 
 
-def in_group(part):
-    """Processes in control groups whose path holds `part`."""
-    found = []
-    for entry in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError), open(f"/proc/{entry}/cgroup") as file:
-            if f"/{part}" in file.read():
-                found.append(int(entry))
-    return found
-
-
-def private_kb(pids):
-    total = 0
-    for pid in pids:
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/smaps_rollup") as file:
-            total += sum(int(line.split()[1]) for line in file if line.startswith("Private_"))
-    return total
-
-
 def parent_of(pid):
     with open(f"/proc/{pid}/stat") as file:
         return int(file.read().rpartition(")")[2].split()[1])
@@ -226,20 +181,6 @@ def parent_of(pid):
 
 MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
                 "delete": Bench.measure_delete, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
-
-
-# --- report -----------------------------------------------------------------------------------------------------------
-
-def three(numbers, width):
-    if not numbers:
-        return " " * (width * 3)
-    return "".join(f"{numbers[key]:{width}.2f}" for key in ("min", "median", "p99"))
-
-
-def print_table(rows):
-    print(f"\n{'':58}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8}")
-    for row in rows:
-        print(f"{row['name']:58}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)}")
 
 
 def main():
@@ -261,15 +202,7 @@ def main():
                 except peers.Missing as why:
                     skipped[name] = str(why)
             bench.api.close()
-    report = {"machine": {"kernel": platform.release(), "cores": os.cpu_count(), "load_1min": os.getloadavg()[0]},
-              "build": BUILD, "unix": int(time.time()), "rows": bench.rows, "skipped": skipped}
-    path = ARGS.json or os.path.join(BUILD, "bench.json")
-    with open(path, "w") as file:
-        json.dump(report, file, indent=1)
-    print_table(bench.rows)
-    for name, why in skipped.items():
-        print(f"skipped {name}: {why}")
-    print(f"written to {path}")
+    publish(bench.rows, skipped, BUILD, ARGS.json or os.path.join(BUILD, "bench.json"))
 
 
 main()
