@@ -7,6 +7,7 @@
 namespace glovebox::app {
 
 constexpr std::size_t kLineLimit = 64 * 1024;
+constexpr std::size_t kLinesAtOnce = 100;
 
 Result<std::pair<Channel, Channel>> Channel::make() {
   int ends[2];
@@ -46,6 +47,7 @@ Result<std::vector<std::string>> Channel::receive() {
     for (std::size_t end; (end = partial_.find('\n')) != partial_.npos; partial_.erase(0, end + 1))
       lines.push_back(partial_.substr(0, end));
     if (partial_.size() > kLineLimit) return Error{Code::too_large, "a line is too long"};
+    if (lines.size() >= kLinesAtOnce) return lines;  // who talks without end holds up nobody
   }
 }
 

@@ -47,11 +47,11 @@ Result<bool> stop_supervisor(const Config& config, cli::Output& out) {
 // all of it away.
 Result<void> purge(const Config& config, const cli::Context& context, cli::Output& out) {
   const PartSpec& engine = part_named("engine");
-  for (const PartSpec& part : all_parts()) TRY_DO(release_user(config.state + "/" + part.name));
-  if (::access(str(config.state, "/", engine.name).c_str(), F_OK) < 0)
-    return ok;  // it never ran here
+  if (::access((config.state + "/run").c_str(), F_OK) < 0) return ok;  // nothing ever ran here
   TRY_DO(prepare_state(config.state));
   TRY(lock, InstanceLock::take(config.state));
+  for (const PartSpec& part : all_parts()) TRY_DO(release_user(config.state + "/" + part.name));
+  if (::access(str(config.state, "/", engine.name).c_str(), F_OK) < 0) return ok;
   TRY(program, own_program());
   await_leftovers(config.state, program);
   remove_endpoints(config.state);

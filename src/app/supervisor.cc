@@ -24,6 +24,7 @@ constexpr Millis kPatience = 2s;  // before people are told what we wait for
 constexpr Millis kAskAgain = 120s;
 constexpr Millis kFirstBackoff = 200ms, kLongestBackoff = 30s;
 constexpr Millis kSound = 60s;  // whoever ran that long did not fail at the start
+constexpr Millis kServed = 5s;
 constexpr Millis kRotateEvery = 5s;
 
 }  // namespace
@@ -82,7 +83,9 @@ void Supervisor::ended(Part& part, int wait_status) {
     part.phase = Phase::ended;
     return stop();
   }
-  part.backoff = next_backoff(part.backoff, ran);
+  // One that served was no failure to start, and those who use it wait.
+  bool served = part.phase == Phase::serving && ran >= kServed;
+  part.backoff = next_backoff(part.backoff, served ? kSound : ran);
   part.phase = Phase::waiting;
   part.due = now + part.backoff;
   ++part.status.restarts;

@@ -80,8 +80,11 @@ Result<void> give(int fd, User user, int depth) {
   if (::fstat(fd, &info) < 0) return sys_error("fstat");
   bool directory = S_ISDIR(info.st_mode);
   if (!directory && (!S_ISREG(info.st_mode) || info.st_nlink != 1)) return ok;
-  if (::fchown(fd, user.uid, user.gid) < 0) return sys_error("fchown");
-  if (!directory || depth == kDeepest) return ok;
+  auto own = [&]() -> Result<void> {
+    if (::fchown(fd, user.uid, user.gid) < 0) return sys_error("fchown");
+    return ok;
+  };
+  if (!directory || depth == kDeepest) return own();
   int copy = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
   std::unique_ptr<DIR, CloseDir> entries(::fdopendir(copy));
   if (!entries) return sys_error("read directory");
@@ -92,7 +95,7 @@ Result<void> give(int fd, User user, int depth) {
     if (!inner) continue;  // a link, a socket: not worth keeping
     TRY_DO(give(inner.get(), user, depth + 1), name);
   }
-  return ok;
+  return own();  // last: whose directory it is says that all below it was done
 }
 
 Result<void> give(const std::string& directory, User user) {

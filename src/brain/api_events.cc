@@ -17,7 +17,8 @@ metrics::Counter g_streamed("brain_events_streamed_total", "Events and previews 
 constexpr int kEventsPage = 1000;
 constexpr std::size_t kPageBytes = 8 << 20;  // a page ends with the event that reaches it
 constexpr std::size_t kMaxFilters = 100;
-constexpr Millis kPing{15'000};  // proxies cut what is silent for longer
+constexpr Millis kPing{15'000};      // proxies cut what is silent for longer
+constexpr Millis kLookAgain{1'000};  // at a credential
 
 struct EventList {
   EventQuery query;
@@ -46,11 +47,26 @@ std::string frame(std::string_view event_json) {
   return str("event: message\ndata: ", event_json, "\n\n");
 }
 
+// The headers a credential came in, to look it up again by.
+http::Request credentials_of(const http::Request& request) {
+  http::Request only;
+  for (std::string_view name : {"x-api-key", "Authorization"})
+    if (auto value = request.headers.get(name)) only.headers.set(name, std::string(*value));
+  return only;
+}
+
 Task<void> follow(std::shared_ptr<EventLog::Follower> follower, std::string first,
-                  http::BodyWriter& out) {
+                  const Keyring& keyring, http::Request credentials, http::BodyWriter& out) {
+  using Steady = std::chrono::steady_clock;
   if (!first.empty()) CO_TRY_DO(co_await out.write(std::move(first)));
+  auto looked = Steady::now();
   for (;;) {
     auto events = co_await follower->next(kPing);
+    // Who is shut out hears no more, however long ago this stream was opened.
+    if (auto now = Steady::now(); now - looked >= kLookAgain) {
+      looked = now;
+      if (!keyring.credential_of(credentials)) co_return ok;
+    }
     if (!events && events.error().code == Code::gone) co_return ok;
     if (!events) co_return std::move(events.error());
     std::string frames;
@@ -127,8 +143,11 @@ Reply stream_events(Call call) {
   http::Response response;
   response.headers.set("Content-Type", "text/event-stream");
   response.headers.set("Cache-Control", "no-store");
-  response.stream = [shared = std::shared_ptr<EventLog::Follower>(std::move(follower)),
-                     first](http::BodyWriter& out) { return follow(shared, first, out); };
+  response.stream = [shared = std::shared_ptr<EventLog::Follower>(std::move(follower)), first,
+                     &keyring = call.api.keyring,
+                     credentials = credentials_of(call.request)](http::BodyWriter& out) {
+    return follow(shared, first, keyring, credentials, out);
+  };
   co_return response;
 }
 

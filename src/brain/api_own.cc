@@ -1,6 +1,7 @@
 // What is ours alone: status, keys of environments, pruning, metrics. Unknown members are refused
 // by name here.
 #include <algorithm>
+#include <set>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -26,7 +27,6 @@ metrics::Counter g_pruned("brain_sessions_pruned_total", "Sessions removed by ag
 
 constexpr std::size_t kMaxKeyName = 256;
 constexpr std::int64_t kMaxAgeSecs = 1'000'000'000;
-constexpr int kPruneBatch = 50;
 
 Result<void> only(const json::object& body, std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : body)
@@ -122,21 +122,22 @@ Reply revoke_key(Call call) {
 
 Task<Pruned> prune_sessions(Store& store, Sessions& sessions, Micros before) {
   Pruned pruned;
+  std::set<std::string> refused;
   for (;;) {
-    CO_TRY(stale, store.stale_sessions(before, kPruneBatch));
-    const std::int64_t so_far = pruned.sessions;
-    for (const auto& id : stale) {
-      auto events = store.count_events(id);
-      auto removed = sessions.remove(id);
-      if (!removed) {  // it has begun to run meanwhile
-        log::warn("prune.refused", {{"session", id}, {"error", removed.error().what}});
-        continue;
-      }
+    // Looked for anew each time: whoever was stale a moment ago may have been spoken to since.
+    CO_TRY(stale, store.stale_sessions(before, static_cast<int>(refused.size()) + 1));
+    auto next = std::ranges::find_if(stale, [&](auto& id) { return !refused.contains(id); });
+    if (next == stale.end()) break;
+    auto events = store.count_events(*next);
+    auto removed = sessions.remove(*next);
+    if (removed) {
       ++pruned.sessions;
       pruned.events += events.value_or(0);
-      CO_TRY_DO(co_await net::yield());
+    } else {
+      log::warn("prune.refused", {{"session", *next}, {"error", removed.error().what}});
+      refused.insert(*next);
     }
-    if (pruned.sessions == so_far) break;
+    CO_TRY_DO(co_await net::yield());
   }
   g_pruned.add(static_cast<std::uint64_t>(pruned.sessions));
   if (pruned.sessions)

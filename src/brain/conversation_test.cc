@@ -392,6 +392,16 @@ TEST(Conversation, WhatIsLeftOutChangesInBigSteps) {
   EXPECT_LE(changes, 8);
 }
 
+TEST(Conversation, TheInputOfACallMayLookLikeAnything) {
+  Log log;
+  log.ask("hi");
+  log.answer(R"({"type":"tool_use","id":"c1","name":"bash","input":{"source":{"type":"base64"}}},)"
+             R"({"type":"tool_result"})",
+             "tool_use");
+  log.result("c1", "done");
+  for (int harder : {0, 3}) EXPECT_FALSE(log.request({.harder = harder}).empty());
+}
+
 TEST(Conversation, HarderTrimmingAlwaysGivesLess) {
   Log log = long_log(5, 50'000);
   std::size_t size = log.told().size();

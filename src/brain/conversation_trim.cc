@@ -59,9 +59,11 @@ class Trimmer {
  public:
   Trimmer(json::array& messages, std::int64_t limit, int harder)
       : messages_(messages), limit_(limit), harder_(harder) {
-    for (std::size_t i = 0; i < messages.size(); ++i)
+    for (std::size_t i = 0; i < messages.size(); ++i) {
+      if (messages[i].at("role") != "user") continue;  // what a model calls a result is none
       for (json::value& block : messages[i].at("content").as_array())
         if (is_type(block.as_object(), "tool_result")) results_.push_back({&block.as_object(), i});
+    }
     total_ = estimate_tokens(json::value(messages));
   }
 
@@ -128,8 +130,11 @@ std::int64_t estimate_tokens(const json::value& value) {
     for (const json::value& item : value.get_array()) sum += estimate_tokens(item);
   if (const json::object* object = value.if_object()) {
     if (is_type(*object, "image")) return kImageTokens;
-    if (is_type(*object, "base64"))  // a PDF: some 100 KB to a page, some 2,000 tokens to a page
-      return static_cast<std::int64_t>(object->at("data").as_string().size() / 50) + 1'000;
+    // A PDF: some 100 KB to a page, some 2,000 tokens to a page. (The input of a tool call may look
+    // like anything.)
+    const json::value* data = is_type(*object, "base64") ? object->if_contains("data") : nullptr;
+    if (data && data->is_string())
+      return static_cast<std::int64_t>(data->get_string().size() / 50) + 1'000;
     for (const auto& [key, member] : *object)
       sum += estimate_tokens(std::string_view(key)) + estimate_tokens(member);
   }

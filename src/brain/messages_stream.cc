@@ -13,6 +13,7 @@ namespace {
 // Deeper than any tool's input has reason to be; what we store of it is read again by parsers that
 // stop at 32, some levels further out.
 constexpr std::size_t kMaxDepth = 24;
+constexpr std::size_t kMostMessage = 2'000;  // of an error, which is stored, shown and logged
 constexpr std::size_t kMostBlocks = 1'000;
 constexpr std::size_t kMostBytes = 32 << 20;
 constexpr std::string_view kFailed = "model_request_failed_error";
@@ -228,6 +229,7 @@ bool may_pass(const Error& error) {
 
 Error model_error(int status, std::string_view type, std::string message) {
   if (message.empty()) message = str("the model's API answered ", status);
+  if (message.size() > kMostMessage) message = valid_utf8(message.substr(0, kMostMessage));
   auto error = [&message](Code code, std::string_view tag = kFailed) {
     return Error{code, std::move(message), std::string(tag)};
   };

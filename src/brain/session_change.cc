@@ -161,11 +161,8 @@ void Change::refuse_call(std::string_view id, std::string_view text) {
 // said again, or it stays for ever.
 void Change::still_idle() {
   if (state.phase != Phase::idle || state.stop_reason.empty()) return;
-  std::string_view reason =
-      state.stop_reason == "retries_exhausted" ? "retries_exhausted" : "end_turn";
-  add("session.status_idle",
-      str(R"("stop_reason":{"type":)", quoted(reason), R"(},"stop_details":null)"));
-  row.stop_reason = state.stop_reason;
+  idle(state.stop_reason == "retries_exhausted" ? R"({"type":"retries_exhausted"})"
+                                                : R"({"type":"end_turn"})");
 }
 
 void Change::interrupt() {

@@ -172,6 +172,7 @@ Result<std::vector<Event>> Sessions::Impl::send(std::string_view session,
   }
   if (!change.events.empty()) {
     change.settle();
+    if (change.events.back().type != "session.status_idle") change.still_idle();
     requeued.erase(std::string(session));  // somebody is there
     TRY_DO(finish(change, "brain.turn_received"));
   }

@@ -30,6 +30,9 @@ Result<void> SqliteStore::append(std::string_view session, std::vector<Event>& e
 
 Result<std::vector<Event>> SqliteStore::events(std::string_view session, const EventQuery& query) {
   TRY(number, number_of(session));
+  // It may come from a cursor somebody made up: beyond this lie the events of other sessions.
+  if (query.after < 0 || query.after > kLastSeq)
+    return Error{Code::invalid, "page: this is no cursor of this list"};
   std::int64_t first = place(number, 0), last = place(number, kLastSeq);
   if (query.after && query.descending) last = place(number, query.after) - 1;
   if (query.after && !query.descending) first = place(number, query.after) + 1;

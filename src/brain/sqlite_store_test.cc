@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 namespace glovebox::brain {
 namespace {
 
@@ -344,6 +346,18 @@ TEST_F(Sqlite, SettingsAreKept) {
   ASSERT_TRUE(store->set_setting("a", "1"));
   ASSERT_TRUE(store->set_setting("a", "2"));
   EXPECT_EQ(*store->setting("a"), "2");
+}
+
+TEST_F(Sqlite, APlaceBeyondASessionReachesNoOther) {
+  add_session("s_mine");
+  add_session("s_other");
+  append("s_mine", {"user.message"});
+  append("s_other", {"user.message", "agent.message"});
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  for (std::int64_t after : {std::int64_t{1} << 32, kMost, std::int64_t{-1}})
+    for (bool descending : {false, true})
+      EXPECT_FALSE(store->events("s_mine", {.after = after, .descending = descending})) << after;
+  EXPECT_EQ(seqs("s_mine", {.after = 1'000, .descending = true}), Seqs{1});
 }
 
 }  // namespace glovebox::brain

@@ -126,9 +126,13 @@ Task<ModelReply> Sessions::Impl::ask(std::shared_ptr<Turn> turn, std::shared_ptr
     CO_TRY(talk, conversation(turn->session));
     CO_TRY(request, talk->request(agent, limits));
     talk.reset();
-    if (std::size_t hash = std::hash<std::string>()(request); std::exchange(asked, hash) == hash)
-      co_return Error{Code::too_large, "the conversation is too long for the model",
-                      "model_request_failed_error"};
+    if (std::size_t hash = std::hash<std::string>()(request); std::exchange(asked, hash) == hash) {
+      if (limits.harder == kHardest)
+        co_return Error{Code::too_large, "the conversation is too long for the model",
+                        "model_request_failed_error"};
+      ++limits.harder;  // there was nothing to leave out at this step
+      continue;
+    }
     auto reply = co_await ask_model(turn, hearing, std::move(request));
     if (reply || is_over(*turn) || reply.error().code != Code::too_large ||
         limits.harder == kHardest)

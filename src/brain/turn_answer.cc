@@ -1,6 +1,7 @@
 // What a model said becomes events: all of one answer in one batch, so that there is no half of it
 // in the log.
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "base/log.h"
@@ -66,12 +67,17 @@ Call judge(const Agent& agent, const std::string& name, const json::object& inpu
   return refuse("This tool is not allowed in this session.");
 }
 
+// What an endpoint says of itself may be anything; the sums are ours.
+std::int64_t tokens_of(const json::object& said, std::string_view key) {
+  return std::clamp<std::int64_t>(integer_of(said, key), 0, std::int64_t{1} << 40);
+}
+
 json::object usage_of(const ModelReply& reply) {
   json::object said = parse_object(reply.usage);
   json::object usage;
   for (std::string_view key :
        {"input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens"})
-    usage[key] = integer_of(said, key);
+    usage[key] = tokens_of(said, key);
   if (std::string speed = text_of(said, "speed"); !speed.empty()) usage["speed"] = speed;
   return usage;
 }
@@ -84,15 +90,15 @@ void add_to(json::object& totals, std::string_view key, std::int64_t more) {
 std::string add_usage(const std::string& before, const ModelReply& reply) {
   json::object totals = parse_object(before), said = parse_object(reply.usage);
   for (std::string_view key : {"input_tokens", "output_tokens", "cache_read_input_tokens"})
-    add_to(totals, key, integer_of(said, key));
+    add_to(totals, key, tokens_of(said, key));
   const json::object* had = object_of(totals, "cache_creation");
   json::object creation = had ? *had : json::object();
   const json::object* parts = object_of(said, "cache_creation");
   add_to(creation, "ephemeral_5m_input_tokens",
-         parts ? integer_of(*parts, "ephemeral_5m_input_tokens")
-               : integer_of(said, "cache_creation_input_tokens"));
+         parts ? tokens_of(*parts, "ephemeral_5m_input_tokens")
+               : tokens_of(said, "cache_creation_input_tokens"));
   add_to(creation, "ephemeral_1h_input_tokens",
-         parts ? integer_of(*parts, "ephemeral_1h_input_tokens") : 0);
+         parts ? tokens_of(*parts, "ephemeral_1h_input_tokens") : 0);
   totals["cache_creation"] = std::move(creation);
   return json::serialize(totals);
 }

@@ -75,6 +75,7 @@ Result<WorkRow> Queue::finish(WorkRow row) {
   row.stopped_at = now;
   if (!row.stop_requested_at) row.stop_requested_at = now;
   row.due_at = 0;
+  ++row.delivery;  // no longer the old token's
   TRY_DO(store_.atomically([&]() -> Result<void> {
     TRY_DO(store_.save_work(row));
     // A worker that is still at it shall learn by its next beat why it must end.

@@ -37,6 +37,8 @@ Result<std::optional<Queue::Delivery>> Queue::claim(const Poll& poll) {
     ++row.delivery;
     std::string token = new_secret("gb-ses");
     TRY_DO(store_.save_work(row));
+    // Whoever had it before and never said so: a late word of theirs is heard for a while.
+    TRY_DO(store_.expire_tokens(row.id, now + row.ttl_secs * kSecond));
     TRY_DO(store_.add_token({.hash = hash_of(token),
                              .work_id = row.id,
                              .environment_id = row.environment_id,

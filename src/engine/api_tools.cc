@@ -62,7 +62,7 @@ Task<std::shared_ptr<Operation>> begin_keyed(ApiState& api, std::shared_ptr<Hand
     auto joined = co_await Operation::join(hand, handle);
     bool unknown = !joined && joined.error().code == Code::not_found;  // the hand has let go of it
     if (!unknown) co_return joined;
-    calls->forgotten(key);
+    calls->forgotten(key, handle);
   }
 }
 
@@ -103,6 +103,7 @@ Reply call_tool(ApiState& api, Request request) {
                            : begin_keyed(api, box.hand, tool, key, std::move(request.body));
   CO_TRY(operation, co_await std::move(begun));
   CO_TRY(outcome, co_await operation->finish(kMaxToolResult));
+  if (!key.empty()) api.tool_calls.of(box.hand)->ended(key);
   CO_TRY(result, read_result(outcome));
   co_return http::json(200, wire::encode_tool_result(result));
 }

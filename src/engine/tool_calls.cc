@@ -8,7 +8,8 @@ namespace glovebox::engine {
 
 namespace {
 
-constexpr std::size_t kKept = 16;  // ended calls of a box that can still be asked for
+constexpr std::size_t kKept = 16;    // ended calls of a box that can still be asked for
+constexpr std::size_t kKnown = 512;  // calls in all
 constexpr Millis kStartLimit = std::chrono::seconds(30);
 
 }  // namespace
@@ -18,8 +19,11 @@ Task<void> ToolCalls::learn() {
   if (!hand) co_return Error{Code::unavailable, "the connection to the sandbox broke"};
   CO_TRY(processes, co_await hand->list());
   if (std::exchange(learned_, true)) co_return ok;  // another did while we waited
-  for (const wire::ProcessInfo& info : processes)
-    if (info.kind == wire::Kind::tool && info.argv.size() == 2) remember(info.argv[1], info.handle);
+  for (const wire::ProcessInfo& info : processes) {
+    if (info.kind != wire::Kind::tool || info.argv.size() != 2) continue;
+    remember(info.argv[1], info.handle);
+    if (info.status != wire::Status::running) ended(info.argv[1]);
+  }
   co_return ok;
 }
 
@@ -31,14 +35,25 @@ void ToolCalls::remember(const std::string& key, std::uint64_t handle) {
   }
   call->handle = handle;
   call->known.notify();
-  // The hand keeps the last ended processes of any kind; calls must not push all others out.
-  while (order_.size() > kKept) {
-    auto oldest = calls_.find(order_.front());
-    if (oldest->second->handle == 0) break;
-    if (auto hand = hand_.lock()) hand->forget_now(oldest->second->handle);
-    calls_.erase(oldest);
-    order_.pop_front();
-  }
+  // Calls whose askers went away and never came back are not seen to end.
+  if (order_.size() > kKnown && calls_.at(order_.front())->handle != 0)
+    erase(std::string(order_.front()));
+}
+
+void ToolCalls::ended(const std::string& key) {
+  auto found = calls_.find(key);
+  if (found == calls_.end()) return;
+  found->second->ended = true;
+  let_go_of_old();
+}
+
+// The hand keeps the last ended processes of any kind; calls must not push all others out.
+void ToolCalls::let_go_of_old() {
+  auto is_ended = [&](const std::string& key) { return calls_.at(key)->ended; };
+  if (std::ranges::count_if(order_, is_ended) <= static_cast<std::ptrdiff_t>(kKept)) return;
+  const std::string oldest = *std::ranges::find_if(order_, is_ended);
+  if (auto hand = hand_.lock()) hand->forget_now(calls_.at(oldest)->handle);
+  erase(oldest);
 }
 
 Task<std::uint64_t> ToolCalls::wait(std::shared_ptr<Call> call) {
@@ -74,10 +89,15 @@ void ToolCalls::failed(const std::string& key, Error error) {
   if (found == calls_.end()) return;
   found->second->error = std::move(error);
   found->second->known.notify();
-  forgotten(key);
+  erase(key);
 }
 
-void ToolCalls::forgotten(const std::string& key) {
+void ToolCalls::forgotten(const std::string& key, std::uint64_t handle) {
+  auto found = calls_.find(key);
+  if (found != calls_.end() && found->second->handle == handle) erase(key);
+}
+
+void ToolCalls::erase(const std::string& key) {
   calls_.erase(key);
   std::erase(order_, key);
 }

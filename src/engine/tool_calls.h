@@ -26,19 +26,24 @@ class ToolCalls {
   Task<std::uint64_t> find_or_start(std::string key, std::function<void()> start);
   void started(const std::string& key, std::uint64_t handle);
   void failed(const std::string& key, Error error);
-  void forgotten(const std::string& key);  // by the hand: the key is free again
+  void ended(const std::string& key);  // from now on it may be let go of
+  // By the hand: the key is free again.
+  void forgotten(const std::string& key, std::uint64_t handle);
   // The handle, if there is such a call. 0: there is none.
   Task<std::uint64_t> find(std::string key);
 
  private:
   struct Call {
     std::uint64_t handle = 0;  // 0: it is being started
+    bool ended = false;
     std::optional<Error> error;
     net::Event known;
   };
   Task<void> learn();
   static Task<std::uint64_t> wait(std::shared_ptr<Call> call);
   void remember(const std::string& key, std::uint64_t handle);
+  void let_go_of_old();
+  void erase(const std::string& key);
 
   std::weak_ptr<HandLink> hand_;
   bool learned_ = false;

@@ -135,7 +135,7 @@ Task<void> learn_environment(Impl impl) {
     Error error = std::move(body.error());
     if (error.code == Code::cancelled) co_return error;
     // Whose service it is matters only where it must tell us the environment.
-    if (!impl->environment.empty()) co_return ok;
+    if (!impl->environment.empty() && (runner::fatal(error) || failures >= 3)) co_return ok;
     if (error.code == Code::not_found)
       co_return Error{Code::invalid, str(impl->options.service_url,
                                          " does not tell which environment a key is for: set "

@@ -78,6 +78,7 @@ Task<End> serve_session(Impl impl) {
       std::make_unique<SessionRunner>(impl->loop, impl->service, impl->hands, impl->work.session_id,
                                       impl->bearer, impl->options.session);
   impl->runner->set_send_window(impl->lease.ttl());
+  if (impl->stopping) impl->runner->stop();  // said while there was nobody to tell
   co_return co_await impl->runner->run();
 }
 

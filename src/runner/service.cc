@@ -12,6 +12,7 @@ namespace glovebox::runner {
 
 namespace {
 
+constexpr Millis kLongestAsked{60'000};  // of a wait the service asks for: leases are no longer
 constexpr std::size_t kMessage = 500;
 constexpr std::size_t kErrorBody = 64 * 1024;
 constexpr std::string_view kPoller = "environments-work-poller", kWorker = "environments-worker",
@@ -97,7 +98,8 @@ struct Service::Impl {
 
   Millis wait_before(int attempt, const http::Headers* answer) const {
     if (answer)
-      if (auto asked = asked_wait(*answer, system_clock().unix_ms())) return *asked;
+      if (auto asked = asked_wait(*answer, system_clock().unix_ms()))
+        return std::min(*asked, kLongestAsked);
     return jittered(doubled(options.first_retry, attempt, options.longest_retry));
   }
 

@@ -255,8 +255,8 @@ def lawful(events, finished=True):
             assert state == "running", "rescheduled while not running" + where
             state = "rescheduling"
         elif kind == "session.status_idle":
-            # A session that waits says so again when some of what it waits for came; an idle one, when it is interrupted.
-            again = at >= 3 and events[at - 3]["type"] == "user.interrupt"
+            # A session that waits says so again when some of what it waits for came; an idle one, when it is interrupted or updated.
+            again = at >= 3 and events[at - 3]["type"] in ("user.interrupt", "session.updated")
             assert state in ("running", "rescheduling", "waiting") or again, f"idle while {state}" + where
             neighbours = [e["type"] for e in events[max(0, at - 2):at]]
             assert neighbours == ["session.usage", "session.thread_status_idle"], "usage, thread idle, idle must be neighbours" + where
