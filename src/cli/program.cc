@@ -201,6 +201,8 @@ int run_program(Commands commands, Context context, const std::vector<std::strin
   if (!global) return finish(global.error());
   if (global->flag("--json") && global->flag("--text"))
     return finish(usage_error("--json and --text exclude each other"));
+  for (const char* option : {"--url", "--state", "--config"})  // a variable that was not set
+    if (global->option(option) == "") return finish(usage_error(str(option, ": nothing is given")));
   context.json_asked = global->flag("--json");
   context.url = global->option("--url");
   context.state = global->option("--state");

@@ -78,6 +78,14 @@ TEST(Program, GlobalOptionsStandAnywhereBeforeTheDashes) {
   EXPECT_EQ(ran({"box", "fail", "else", "--", "--state"}).code, 7);
 }
 
+TEST(Program, AnEmptyGlobalOptionIsWrongUsage) {
+  for (const char* option : {"--state=", "--url=", "--config="}) {
+    Ran result = ran({"say", option});
+    EXPECT_EQ(result.code, 2) << option;
+    EXPECT_NE(result.err.find("nothing is given"), std::string::npos) << option;
+  }
+}
+
 TEST(Program, JsonInAPipeAndTextOnATerminal) {
   EXPECT_EQ(ran({"say"}, {{"GLOVEBOX_STATE", "/y"}}).out, "{\"state\":\"/y\"}\n");
   EXPECT_EQ(ran({"say"}, {{"GLOVEBOX_STATE", "/y"}}, true).out, "state  /y\n");
