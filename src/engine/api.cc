@@ -145,7 +145,7 @@ http::ServerOptions Api::server_options() {
   return options;
 }
 
-Task<Box> box_of(ApiState& api, const Request& request) {
+Task<RunningBox> box_of(ApiState& api, const Request& request) {
   const std::string sandbox = request.param("sbx");
   auto record = api.engine.get(sandbox);
   if (!record) {
@@ -153,7 +153,7 @@ Task<Box> box_of(ApiState& api, const Request& request) {
     co_return std::move(record.error());
   }
   CO_TRY(hand, co_await api.engine.hand(record->id));
-  co_return Box{std::move(*record), std::move(hand)};
+  co_return RunningBox{std::move(*record), std::move(hand)};
 }
 
 Error after_effect(Error error) {

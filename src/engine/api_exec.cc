@@ -37,7 +37,7 @@ Task<void> read_first(WebSocket& socket, std::optional<WebSocket::Message>& into
   co_return ok;
 }
 
-Task<std::shared_ptr<Operation>> start(const Box& box, WebSocket& socket) {
+Task<std::shared_ptr<Operation>> start(const RunningBox& box, WebSocket& socket) {
   std::optional<WebSocket::Message> first;
   CO_TRY_DO(co_await net::first_of(read_first(socket, first), net::sleep(kFirstMessageLimit)));
   if (!first) co_return Error{Code::timeout, "no first message came"};
@@ -114,7 +114,7 @@ Task<void> refuse(WebSocket& socket, const Error& error) {
 
 // The process lives for this socket: dropping `operation` before its end kills it with all it
 // started.
-Task<void> converse(ApiState& api, Box box, WebSocket& socket) {
+Task<void> converse(ApiState& api, RunningBox box, WebSocket& socket) {
   socket.be_patient();  // either end may stop reading for as long as it likes
   auto operation = co_await start(box, socket);
   if (!operation) {

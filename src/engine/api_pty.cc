@@ -66,7 +66,7 @@ Task<void> end_session(ApiState& api, std::shared_ptr<HandLink> hand, std::strin
 // One client at one terminal.
 struct Viewer {
   ApiState& api;
-  Box box;
+  RunningBox box;
   wire::ProcessInfo info;
   bool is_ready = false;
   net::Event ready;

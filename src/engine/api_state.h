@@ -25,11 +25,11 @@ struct ApiState {
 };
 
 // The sandbox of a data-plane request, running, with its hand.
-struct Box {
+struct RunningBox {
   wire::SandboxRecord record;
   std::shared_ptr<HandLink> hand;
 };
-Task<Box> box_of(ApiState& api, const http::Request& request);
+Task<RunningBox> box_of(ApiState& api, const http::Request& request);
 
 // A process that lives for one request: unless it has ended or was let go, dropping this kills it
 // and what it started.
