@@ -24,6 +24,7 @@ import leftovers  # noqa: E402
 
 SKIP = 77
 TAIL_LINES = 60
+REASON_LINES = 12
 GRACE = 30  # seconds a test has to clean up after SIGTERM at its time limit
 
 
@@ -175,6 +176,12 @@ def run_one(test, run_directory, number):
     return outcome
 
 
+def reason(lines):
+    """What a failed Python test said last, first: who reads only the beginning should know."""
+    raised = [n for n, line in enumerate(lines) if re.match(r"\w+(Error|Limit|Exception|Expired)\b", line)]
+    return lines[raised[-1]:][:REASON_LINES] if raised else []
+
+
 def show(outcome, verbose):
     counted = outcome.passed + outcome.failed + len(outcome.skips)
     word = "FAIL" if outcome.failed else "skip" if outcome.skips and not outcome.passed else "ok"
@@ -184,6 +191,8 @@ def show(outcome, verbose):
     print(f"{word:4} {outcome.seconds:7.1f} s  {outcome.test.name}{note}", flush=True)
     if outcome.failed:
         lines = outcome.log.splitlines()
+        for line in reason(lines):
+            print(f"       > {line}")
         for line in lines if verbose else lines[-TAIL_LINES:]:
             print(f"       | {line}")
         print(f"       directory kept: {outcome.directory}, log: {outcome.directory}.log", flush=True)

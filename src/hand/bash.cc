@@ -11,6 +11,11 @@
 #include "tools/tools.h"
 
 namespace glovebox::hand {
+namespace {
+
+constexpr Millis kDieLimit = 2s;  // for a killed shell's processes; some hang in the kernel
+
+}  // namespace
 
 // A bash call asks for the shell when it has read its input, and tells in which state it gives it
 // back. Only one has it at a time. The last word of every tool call is that it is done.
@@ -52,15 +57,28 @@ void Hand::serve_bash() {
     if (call.restart || (shell_.pid > 0 && shell_.user != wanted.user)) kill_shell();
     bash_holder_ = call.handle;
     if (shell_.pid > 0) return grant_shell();
-    wire::StartSpec spec;
-    spec.argv = tools::shell_argv();
-    spec.env = wanted.env;
-    spec.cwd = wanted.cwd;
-    spec.user = wanted.user;
-    std::string payload = wire::encode(spec);
-    shell_starting_ = true;
-    enqueue({.spec = std::move(spec), .payload = std::move(payload), .is_shell = true}, true);
+    shell_wanted_ = true;
+    start_shell();
   }
+}
+
+// Once the one before is gone to its last process: until then what that held (locks, ports, files)
+// is not free.
+void Hand::start_shell() {
+  if (last_shell_ && last_shell_->remove_if_empty()) last_shell_.reset();
+  if (!shell_wanted_ || (last_shell_ && now() < last_shell_until_)) return;
+  if (last_shell_) nursery_.bury(std::move(*last_shell_));
+  last_shell_.reset();
+  shell_wanted_ = false;
+  const wire::StartSpec& wanted = *processes_.at(bash_holder_)->shell_spec;
+  wire::StartSpec spec;
+  spec.argv = tools::shell_argv();
+  spec.env = wanted.env;
+  spec.cwd = wanted.cwd;
+  spec.user = wanted.user;
+  std::string payload = wire::encode(spec);
+  shell_starting_ = true;
+  enqueue({.spec = std::move(spec), .payload = std::move(payload), .is_shell = true}, true);
 }
 
 void Hand::grant_shell() {
@@ -95,7 +113,10 @@ void Hand::shell_failed(const Error& error) {
 void Hand::kill_shell() {
   if (shell_.pid == 0) return;
   if (shell_.group.dir() < 0) ::kill(shell_.pid, SIGKILL);
-  nursery_.bury(std::move(shell_.group));
+  shell_.group.kill();
+  if (last_shell_) nursery_.bury(std::move(*last_shell_));
+  last_shell_ = std::move(shell_.group);
+  last_shell_until_ = now() + kDieLimit;
   shell_ = Shell{};
 }
 
@@ -104,6 +125,7 @@ void Hand::bash_call_ended(std::uint64_t handle) {
   if (bash_holder_ != handle) return;
   // It ended without giving the shell back: nobody knows what that is doing now.
   if (!shell_starting_) kill_shell();
+  shell_wanted_ = false;
   bash_holder_ = 0;
   serve_bash();
 }

@@ -33,6 +33,7 @@ void Hand::reap() {
     reaped(info.si_pid, info);
   }
   nursery_.sweep();
+  start_shell();
   for (auto& [handle, process] : processes_)
     if (!process->running() && !process->group_gone) leader_gone(*process);
 }

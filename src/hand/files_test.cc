@@ -225,6 +225,14 @@ TEST_F(Tools, BashRestartBeginsAnew) {
   EXPECT_EQ(bash(engine_, R"({"command":"echo x$X"})"), "{\"content\":\"x" + kFine);
 }
 
+TEST_F(Tools, ANewShellWaitsUntilTheLastOneHasLetGo) {
+  for (int i = 0; i < 20; ++i) {
+    bash(engine_, R"({"command":"exec 8>lock; flock -n 8; sleep 1000 & sleep 1000 &"})");
+    EXPECT_EQ(bash(engine_, R"({"command":"flock -n lock echo free","restart":true})"),
+              "{\"content\":\"free" + kFine);
+  }
+}
+
 TEST_F(Tools, BashThatExitsIsReplaced) {
   auto gone = bash(engine_, R"({"command":"exit 3"})");
   EXPECT_NE(gone.find("bash session terminated"), std::string::npos) << gone;

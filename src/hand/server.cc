@@ -128,6 +128,7 @@ void Hand::on_signals() {
 
 Time Hand::next_deadline() const {
   Time next = std::min({now() + kIdle, nursery_.deadline(), next_tick_, kill_at_, give_up_at_});
+  if (shell_wanted_) next = std::min(next, last_shell_until_);
   for (auto& [id, start] : starts_) next = std::min(next, start.deadline);
   for (auto& [id, engine] : connections_)
     if (!engine->greeted || engine->finishing()) next = std::min(next, engine->patience);
@@ -138,6 +139,7 @@ Time Hand::next_deadline() const {
 
 void Hand::meet_deadlines() {
   nursery_.tick(now());
+  if (now() >= last_shell_until_) start_shell();
   if (now() >= next_tick_) unthrottle();
   std::vector<std::uint64_t> late;
   for (auto& [id, start] : starts_)

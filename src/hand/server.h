@@ -12,6 +12,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -140,6 +141,7 @@ class Hand {
   void grant_shell();
   void shell_started(Start& start);
   void shell_failed(const Error& error);
+  void start_shell();
   void kill_shell();
   void bash_call_ended(std::uint64_t handle);
 
@@ -172,6 +174,9 @@ class Hand {
   Time next_tick_ = Time::max();                  // set while output waits for it
   std::map<std::uint64_t, IdleTool> idle_tools_;  // by the handle of their last call
   Shell shell_;
+  bool shell_wanted_ = false;        // by bash_holder_, as soon as the last one is gone
+  std::optional<Group> last_shell_;  // killed, perhaps not gone yet
+  Time last_shell_until_{};          // and for so long the next one waits for that
   std::deque<BashCall> bash_waiting_;
   std::uint64_t bash_holder_ = 0;  // the call that has the shell, or for which it is being started
   bool shell_starting_ = false;
