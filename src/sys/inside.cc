@@ -114,6 +114,15 @@ Result<InsideSocket> listen_inside(int process, const InsideAddress& address) {
   });
 }
 
+Result<Fd> socket_inside(int process, int family, int type) {
+  return on_own_thread<Fd>([&]() -> Result<Fd> {
+    if (::setns(process, CLONE_NEWNET) < 0) return sys_error("enter the network namespace");
+    Fd made(::socket(family, type | SOCK_CLOEXEC, 0));
+    if (!made) return sys_error("socket");
+    return made;
+  });
+}
+
 Result<bool> mount_inside(int process, int mount, const std::string& path) {
   return on_own_thread<bool>([&]() -> Result<bool> {
     // Threads share root and working directory, which a mount namespace changes.

@@ -32,6 +32,9 @@ struct InsideSocket {
 // EADDRINUSE is a conflict.
 Result<InsideSocket> listen_inside(int process, const InsideAddress& address);
 
+// One that is not bound: to connect to what listens in there.
+Result<Fd> socket_inside(int process, int family, int type);
+
 // Attaches the detached `mount` at `path` as the process sees it. No link is followed on the way,
 // and the place must be on a tmpfs (a box's /dev, which is ours): nobody inside can have prepared
 // it. False: something is mounted there already.

@@ -84,6 +84,21 @@ TEST_F(Inside, TheSocketIsInThereAndNotHere) {
   EXPECT_NE(listed->find(port), listed->npos) << *listed;
 }
 
+TEST_F(Inside, ASocketMadeInThereIsNotOfThisNetwork) {
+  Fd here(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(here.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::listen(here.get(), 1), 0);
+  ASSERT_EQ(::getsockname(here.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  EXPECT_EQ(connect_from_here(ntohs(address.sin_port)), 0);
+  auto there = socket_inside(handle_.get(), AF_INET, SOCK_STREAM);
+  ASSERT_TRUE(there) << there.error().what;
+  EXPECT_NE(::connect(there->get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+}
+
 TEST_F(Inside, APortThatIsTakenIsAConflict) {
   auto first = listen_inside(handle_.get(), {.type = SOCK_STREAM});
   ASSERT_TRUE(first) << first.error().what;
