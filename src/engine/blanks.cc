@@ -28,25 +28,44 @@ Result<uid_t> Core::take_range() {
 
 // Upper and work directory. Programs that look their own name up must find it without asking
 // anybody.
-Result<void> Core::make_box_dir(const std::string& id) const {
+Result<void> Core::make_box_dir(const std::string& id, const BoxPlan& plan) const {
+  if (!plan.snapshot.empty())
+    return Error{Code::unsupported, "a box of a snapshot", "NOT_IMPLEMENTED"};
   std::string dir = path(box_dir(id));
   for (auto part : {"/u/etc", "/w"}) TRY_DO(sys::make_dirs(dir + part, 0755));
   TRY_DO(sys::create_file(dir + "/u/etc/hostname", id + "\n", 0644));
   return sys::create_file(dir + "/u/etc/hosts", wire::hosts_file(id), 0644);
 }
 
-Task<Blank> Core::make_blank() {
+Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of) {
+  wire::PrepareBox plan;
+  plan.id = blank.id;
+  plan.base = blank.base;
+  plan.image_root = of->root;
+  plan.box_dir = box_dir(blank.id);
+  plan.usr_mask = of->usr_mask;
+  plan.limits = limits_of({});
+  return launcher->prepare(std::move(plan));
+}
+
+Task<Blank> Core::make_blank(BoxPlan plan) {
   CO_TRY(base, take_range());
   Blank blank{random_id(kIdLength), base};
-  auto made = make_box_dir(blank.id);
-  if (made)
-    made = co_await launcher->prepare(
-        {blank.id, blank.base, image.root, box_dir(blank.id), image.usr_mask, limits_of({})});
+  auto made = make_box_dir(blank.id, plan);
+  if (made) made = co_await prepare(blank, plan.image);
   if (made) co_return blank;
   // It may exist all the same (an answer that came too late): cleaned like any box before its ids
   // are used again.
   start_cleaning(blank.id, blank.base);
   co_return std::move(made.error()).with("make a box ahead");
+}
+
+Task<Blank> Core::take_blank(BoxPlan plan) {
+  bool usual = plan.image == image && plan.snapshot.empty();
+  if (!usual || blanks.empty()) co_return co_await make_blank(std::move(plan));
+  Blank blank = std::move(blanks.front());
+  blanks.pop_front();
+  co_return blank;
 }
 
 Task<void> Core::keep_blanks() {
@@ -58,7 +77,7 @@ Task<void> Core::keep_blanks() {
       (void)co_await blanks_wanted.wait(1s);
       continue;
     }
-    auto blank = co_await make_blank();
+    auto blank = co_await make_blank({image, ""});
     if (!blank) {
       log::warn("engine.blank", {{"error", blank.error().what}});
       (void)co_await net::sleep(1s);

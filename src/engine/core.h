@@ -33,9 +33,16 @@ struct Image {
   std::string cwd;
 };
 
+// What a box is made of.
+struct BoxPlan {
+  std::shared_ptr<const Image> image;  // the lowest layer
+  std::string snapshot;  // the box's own files begin as a copy of this one's; empty: with nothing
+};
+
 // A box with a record that is not terminated.
 struct Box {
   wire::SandboxRecord record;
+  BoxPlan plan;
   uid_t base = 0;
   pid_t pid = 0;         // of the hand, on the host; 0 until it runs
   bool settled = false;  // its creation has ended, well or not
@@ -62,8 +69,12 @@ struct Core {
   Task<void> open_launcher();
 
   // blanks.cc
-  Task<Blank> make_blank();
-  Result<void> make_box_dir(const std::string& id) const;
+  Task<Blank> make_blank(BoxPlan plan);  // with an id and user ids of its own
+  Task<Blank> take_blank(BoxPlan plan);  // one made ahead where there is one, else made now
+  // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
+  // once the launcher has forgotten the box it was.
+  Task<void> prepare(Blank blank, std::shared_ptr<const Image> of);
+  Result<void> make_box_dir(const std::string& id, const BoxPlan& plan) const;
   Task<void> keep_blanks();
   Result<uid_t> take_range();
 
@@ -72,7 +83,9 @@ struct Core {
   Result<void> check(const wire::CreateSandbox& spec) const;
   wire::BoxLimits limits_of(const wire::Resources& resources) const;
   Result<void> check_room() const;
-  Task<void> launch(std::shared_ptr<Box> box, wire::CreateSandbox spec);
+  Result<BoxPlan> plan_of(const wire::CreateSandbox& spec) const;
+  Task<void> launch(std::shared_ptr<Box> box, BoxPlan plan);
+  Task<void> start(std::shared_ptr<Box> box);  // from a prepared box to one whose entrypoint runs
   Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
   Result<void> check_network(const std::optional<wire::Network>& network) const;
 
@@ -109,7 +122,7 @@ struct Core {
   std::optional<Records> records;
   std::optional<Claims> claims;
   sys::CgroupRoots cgroups;
-  Image image;
+  std::shared_ptr<const Image> image;  // the default one
   std::map<std::string, std::shared_ptr<Box>> boxes;
   std::map<std::string, std::string> names;  // of live boxes → id
   std::set<uid_t> ranges_taken;

@@ -78,6 +78,7 @@ Result<void> Core::check_room() const {
 Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY_DO(check(spec));
+  CO_TRY(plan, plan_of(spec));
   auto box = std::make_shared<Box>();
   wire::SandboxRecord& record = box->record;
   record.name = spec.name;
@@ -96,7 +97,7 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
     names[record.name] = "";  // taken from here on; the id follows
   }
   ++creating;
-  auto made = co_await launch(box, std::move(spec));
+  auto made = co_await launch(box, std::move(plan));
   --creating;
   blanks_wanted.notify();
   box->settled = true;
@@ -119,18 +120,16 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   co_return record;
 }
 
-Task<void> Core::launch(std::shared_ptr<Box> box, wire::CreateSandbox spec) {
+Result<BoxPlan> Core::plan_of(const wire::CreateSandbox& spec) const {
+  return BoxPlan{image, spec.snapshot_id};
+}
+
+Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
   wire::SandboxRecord& record = box->record;
-  Blank blank;
-  if (!blanks.empty()) {
-    blank = blanks.front();
-    blanks.pop_front();
-  } else {
-    CO_TRY(made, co_await make_blank());
-    blank = made;
-  }
+  CO_TRY(blank, co_await take_blank(plan));
   record.id = blank.id;
   box->base = blank.base;
+  box->plan = std::move(plan);
   if (!record.name.empty()) names[record.name] = record.id;
   boxes[record.id] = box;
   alive.set(static_cast<std::int64_t>(boxes.size()));
@@ -138,27 +137,7 @@ Task<void> Core::launch(std::shared_ptr<Box> box, wire::CreateSandbox spec) {
   CO_FAULT("create.before_row");
   CO_TRY_DO(records->insert({record, box->base, false}), "note");
   CO_FAULT("create.after_row");
-  CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
-  CO_FAULT("create.after_socket");
-
-  wire::LaunchBox plan;
-  plan.id = record.id;
-  plan.hostname = record.name.empty() ? record.id : record.name;
-  plan.limits = limits_of(record.resources);
-  plan.max_file_bytes = static_cast<std::uint64_t>(record.resources.disk_mb) << 20;
-  plan.env = image.env;
-  plan.cwd = image.cwd;
-  CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
-  box->pid = static_cast<pid_t>(pid);
-  CO_FAULT("create.after_launch");
-  if (!spec.entrypoint.empty()) {
-    CO_TRY(link, co_await HandLink::connect(
-                     loop, str("/proc/self/fd/", hands_dir.get(), "/", record.id, ".sock"), 30s));
-    box->link = link;
-    wire::StartSpec start;
-    start.argv = spec.entrypoint;
-    CO_TRY_DO(co_await link->start(std::move(start)), "entrypoint");
-  }
+  CO_TRY_DO(co_await start(box));
   wire::SandboxRecord running = record;
   running.status = wire::State::running;
   running.tier = "active";
@@ -168,6 +147,30 @@ Task<void> Core::launch(std::shared_ptr<Box> box, wire::CreateSandbox spec) {
   // A name is a promise: it survives a power cut. A sandbox without one could not outlive it
   // anyway.
   if (!record.name.empty()) CO_TRY_DO(co_await synced());
+  co_return ok;
+}
+
+Task<void> Core::start(std::shared_ptr<Box> box) {
+  const wire::SandboxRecord& record = box->record;
+  CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
+  CO_FAULT("create.after_socket");
+  wire::LaunchBox plan;
+  plan.id = record.id;
+  plan.hostname = record.name.empty() ? record.id : record.name;
+  plan.limits = limits_of(record.resources);
+  plan.max_file_bytes = static_cast<std::uint64_t>(record.resources.disk_mb) << 20;
+  plan.env = box->plan.image->env;
+  plan.cwd = box->plan.image->cwd;
+  CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
+  box->pid = static_cast<pid_t>(pid);
+  CO_FAULT("create.after_launch");
+  if (record.entrypoint.empty()) co_return ok;
+  CO_TRY(link, co_await HandLink::connect(
+                   loop, str("/proc/self/fd/", hands_dir.get(), "/", record.id, ".sock"), 30s));
+  box->link = link;
+  wire::StartSpec entrypoint;
+  entrypoint.argv = record.entrypoint;
+  CO_TRY_DO(co_await link->start(std::move(entrypoint)), "entrypoint");
   co_return ok;
 }
 

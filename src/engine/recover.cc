@@ -86,12 +86,13 @@ Task<void> Core::open() {
   };
   CO_TRY_DO(co_await pool.run(std::move(build)));
   std::string below = host->dir.substr(options.state_dir.size() + 1);
-  image = {below + "/root",
-           below + "/usr-mask",
-           host->generation,
-           {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
-            "HOME=/root", "USER=root", "SHELL=/bin/bash"},
-           "/workspace"};
+  image = std::make_shared<const Image>(
+      Image{.root = below + "/root",
+            .usr_mask = below + "/usr-mask",
+            .generation = host->generation,
+            .env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                    "LANG=C.UTF-8", "HOME=/root", "USER=root", "SHELL=/bin/bash"},
+            .cwd = "/workspace"});
   CO_TRY_DO(co_await open_launcher());
   CO_TRY_DO(co_await recover());
   work.spawn("blanks", keep_blanks());
@@ -113,9 +114,9 @@ Task<void> Core::recover() {
   // Blanks of an image that is not the present one any more (the machine was upgraded) are of no
   // use.
   auto before = sys::read_file(path("blanks.image"), 256);
-  bool image_changed = !before || *before != image.generation;
+  bool image_changed = !before || *before != image->generation;
   if (image_changed)
-    CO_TRY_DO(sys::write_file_atomic(path("blanks.image"), image.generation, 0600));
+    CO_TRY_DO(sys::write_file_atomic(path("blanks.image"), image->generation, 0600));
   CO_TRY(list, co_await launcher->list());
   std::map<std::string, wire::BoxNote> notes;
   for (auto& note : list) notes[note.id] = note;
@@ -151,6 +152,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   }
   auto box = std::make_shared<Box>();
   box->record = record;
+  box->plan = {image, ""};
   box->base = row.base;
   box->settled = true;
   boxes[record.id] = box;
