@@ -1,0 +1,187 @@
+#include "image/confine.h"
+
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/capability.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sched.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <vector>
+
+#include "sys/mount.h"
+#include "sys/namespaces.h"
+
+namespace glovebox::image {
+
+namespace {
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+constexpr bool kSanitized = true;  // It maps terabytes, and reports through calls we refuse.
+#else
+constexpr bool kSanitized = false;
+#endif
+#else
+constexpr bool kSanitized = false;
+#endif
+
+#if defined(__x86_64__)
+constexpr std::uint32_t kArch = AUDIT_ARCH_X86_64;
+#elif defined(__aarch64__)
+constexpr std::uint32_t kArch = AUDIT_ARCH_AARCH64;
+#endif
+
+constexpr rlim_t kMemory = 1 << 30;  // names of a large layer, and the largest window of xz
+constexpr rlim_t kOpenFiles = 64;
+
+// What filling a tree takes, over files that others will own.
+constexpr int kCapabilities[] = {
+    CAP_CHOWN,         // owners as the archive has them
+    CAP_DAC_OVERRIDE,  // into directories their owners closed
+    CAP_FOWNER,        // modes and times of what was given away
+    CAP_FSETID,        // set-id bits stay
+};
+
+constexpr int kCalls[] = {
+    SYS_read,      SYS_pread64,       SYS_write,           SYS_pwrite64, SYS_lseek,
+    SYS_ftruncate,  // contents
+    SYS_openat,    SYS_openat2,       SYS_close,           SYS_fcntl,    SYS_getdents64,  // finding
+    SYS_fstat,     SYS_newfstatat,    SYS_statx,           SYS_fstatfs,  SYS_readlinkat,  // looking
+    SYS_mkdirat,   SYS_mknodat,       SYS_symlinkat,       SYS_linkat,                    // making
+    SYS_unlinkat,  SYS_renameat2,  // taking away
+    SYS_fchown,    SYS_fchownat,      SYS_fchmod,          SYS_fchmodat, SYS_utimensat,
+    SYS_fsetxattr,  // marking
+    SYS_ioctl,      // flags of files that will not be removed
+    SYS_brk,       SYS_munmap,        SYS_mremap,          SYS_madvise,  // memory; mmap and
+                                                                         // mprotect are below
+    SYS_getrandom, SYS_clock_gettime, SYS_gettimeofday,                  // the libraries
+    SYS_futex,     SYS_rt_sigreturn,  SYS_restart_syscall,               // likewise
+    SYS_exit,      SYS_exit_group,
+};
+
+Result<void> limit(decltype(RLIMIT_AS) what, rlim_t to) {
+  rlimit both{to, to};
+  if (::setrlimit(what, &both) < 0) return sys_error("set a limit");
+  return ok;
+}
+
+Result<void> install_filter() {
+  std::vector<sock_filter> filter = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArch, 1, 0),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+  };
+  for (int call : kCalls) {
+    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
+    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
+  }
+  for (int call : {SYS_mmap, SYS_mprotect})  // memory, but none that can be executed
+    for (const sock_filter& line : std::initializer_list<sock_filter>{
+             BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 4),
+             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
+             BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 1, 0),
+             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)})
+      filter.push_back(line);
+  // What a library would like beside (a locale, a program for a filter) fails, and is no crime.
+  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
+  sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
+  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) return sys_error("seccomp");
+  return ok;
+}
+
+Result<void> give_up_privileges() {
+  if (::syscall(SYS_setresgid, 0, 0, 0) < 0 || ::syscall(SYS_setgroups, 0, nullptr) < 0 ||
+      ::syscall(SYS_setresuid, 0, 0, 0) < 0)
+    return sys_error("become root of the tree");
+  auto kept = [](int cap) {
+    return std::find(std::begin(kCapabilities), std::end(kCapabilities), cap) !=
+           std::end(kCapabilities);
+  };
+  for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap) >= 0; ++cap)
+    if (!kept(cap) && ::prctl(PR_CAPBSET_DROP, cap) < 0) return sys_error("drop a capability");
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct data[2]{};
+  for (int cap : kCapabilities) {
+    data[cap / 32].permitted |= 1u << (cap % 32);
+    data[cap / 32].effective |= 1u << (cap % 32);
+  }
+  if (::syscall(SYS_capset, &header, data) < 0) return sys_error("set capabilities");
+  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || ::prctl(PR_SET_DUMPABLE, 0) < 0)
+    return sys_error("no new privileges");
+  return ok;
+}
+
+// A copy of the mount `path` is on, from there on, seen through the ids of `namespaces`.
+Result<Fd> seen_through(const std::string& path, std::uint64_t attributes,
+                        const sys::Namespaces& namespaces) {
+  TRY(mount, sys::clone_mount(AT_FDCWD, path));
+  TRY_DO(sys::set_mount(mount.get(),
+                        attributes | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+                        namespaces.user.get()),
+         "ids of ", path);
+  return mount;
+}
+
+Result<Fd> place(Fd mount, const std::string& at) {
+  if (::mkdir(at.c_str(), 0755) < 0) return sys_error(str("make ", at));
+  TRY_DO(sys::attach_mount(mount.get(), AT_FDCWD, at));
+  Fd fd(::open(at.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd) return sys_error(str("open ", at));
+  return fd;
+}
+
+}  // namespace
+
+Result<Trees> confine(uid_t base, const std::string& tree, const std::string& source) {
+  TRY(namespaces, sys::make_namespaces(base));
+  if (::unshare(CLONE_NEWNS) < 0) return sys_error("own mount namespace");
+  if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
+    return sys_error("make mounts private");
+  Fd tree_mount, source_mount;
+  if (!tree.empty()) {
+    TRY(mount, seen_through(tree, 0, namespaces));
+    tree_mount = std::move(mount);
+  }
+  if (!source.empty()) {
+    TRY(mount, seen_through(source, MOUNT_ATTR_RDONLY, namespaces));
+    source_mount = std::move(mount);
+  }
+  // The new root needs a place to stand on while it is made; nobody else sees it there.
+  const std::string& root = tree.empty() ? source : tree;
+  TRY(fs, sys::make_fs("tmpfs", "tree", {{"mode", "0755"}, {"size", "64k"}},
+                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  TRY_DO(sys::attach_mount(fs.get(), AT_FDCWD, root));
+  TRY_DO(sys::pivot_to(root));
+  Trees trees;
+  if (tree_mount) {
+    TRY(fd, place(std::move(tree_mount), "/tree"));
+    trees.tree = std::move(fd);
+  }
+  if (source_mount) {
+    TRY(fd, place(std::move(source_mount), "/source"));
+    trees.source = std::move(fd);
+  }
+  TRY_DO(sys::enter(namespaces));
+  TRY_DO(give_up_privileges());
+  ::umask(0);
+  if (kSanitized) return trees;
+  TRY_DO(limit(RLIMIT_AS, kMemory));
+  TRY_DO(limit(RLIMIT_CORE, 0));
+  TRY_DO(limit(RLIMIT_NOFILE, kOpenFiles));
+  TRY_DO(install_filter());
+  return trees;
+}
+
+}  // namespace glovebox::image

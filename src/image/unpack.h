@@ -1,0 +1,21 @@
+// Takes a tar (plain or compressed) apart into a tree: owners, modes, times, hard links, holes and
+// user attributes are kept. With `layer` the names that begin with ".wh." take away what earlier
+// layers put there.
+//
+// Refused: devices and sockets, absolute names and "..", owners no box has. Left out: attributes
+// other than user.*, so capabilities of files and what overlayfs would obey.
+#pragma once
+
+#include "image/report.h"
+
+namespace glovebox::image {
+
+struct UnpackOptions {
+  bool layer = false;
+};
+// Reads `archive` to its end. An error leaves a tree that is half there.
+Result<void> unpack(int archive, int tree, const UnpackOptions& options, Report& report);
+// Whether there is a tar in this compressed file.
+bool holds_tar(int file);
+
+}  // namespace glovebox::image
