@@ -72,11 +72,11 @@ check: deps  ## Check layout, include rules, file sizes and formatting
 	@clang-format-19 --dry-run -Werror $(FORMATTED)
 	@echo "include rules, file sizes, formatting: ok"
 
-install: PROGRAMS = bin/glovebox bin/glovebox-hand
-bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/bench_bare
+install: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image
+bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/bench_bare
 install: release  ## Install the optimized programs below PREFIX (default /usr/local; DESTDIR is honoured)
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)
-	@install -m 0755 $(RELEASE)/bin/glovebox $(RELEASE)/bin/glovebox-hand $(DESTDIR)$(PREFIX)/bin/
+	@install -m 0755 $(RELEASE)/bin/glovebox $(RELEASE)/bin/glovebox-hand $(RELEASE)/bin/glovebox-image $(DESTDIR)$(PREFIX)/bin/
 	@install -m 0644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/glovebox/
 	@$(RELEASE)/bin/glovebox completion bash >$(DESTDIR)$(BASH_COMPLETIONS)/glovebox
 	@$(RELEASE)/bin/glovebox completion zsh >$(DESTDIR)$(ZSH_COMPLETIONS)/_glovebox
