@@ -225,10 +225,9 @@ def signals(place, check):
         with place.worker("--workdir", workdir, "--max-idle=0") as worker:
             session = place.session("case:long")
             wait_for("the call", lambda: os.path.exists(os.path.join(workdir, "begun")))
-            runs = [pid for pid in worker.below() if slurp(f"/proc/{pid}/comm") == b"sleep\n"]
-            assert runs, "the command runs"
+            runs = wait_for("the command runs", lambda: [pid for pid in worker.below() if slurp(f"/proc/{pid}/comm") == b"sleep\n"])
             place.brain.send(session, {"type": "user.interrupt"})
-            wait_for("the command's end", gone(runs), 5)
+            wait_for("the command's end", gone(runs))
             equal(worker.signal().end(), 0, "exit code")
 
 
