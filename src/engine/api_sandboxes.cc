@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::size_t kMaxPage = 1000;
 
-// What the record cannot know by itself. The URL is made of how this request came in, so that
-// forwarded ports and containers work; which sandbox is meant the client then says by Host or
-// header.
-wire::SandboxRecord as_seen(wire::SandboxRecord record, const Request& request) {
-  if (auto host = request.headers.get("Host"))
-    record.sandbox_url = str(request.scheme, "://", *host);
-  if (std::string space = request.param("ns"); !space.empty()) record.space = space;
-  return record;
-}
-
 // There is one namespace; whatever a client calls it, it sees the same sandboxes.
 Result<void> check_space(const Request& request) {
   auto plain = [](unsigned char c) { return std::isalnum(c) || c == '-' || c == '_' || c == '.'; };
@@ -55,6 +45,18 @@ Result<ListQuery> decode_query(const Request& request) {
   return query;
 }
 
+}  // namespace
+
+// What the record cannot know by itself. The URL is made of how this request came in, so that
+// forwarded ports and containers work; which sandbox is meant the client then says by Host or
+// header.
+wire::SandboxRecord as_seen(wire::SandboxRecord record, const Request& request) {
+  if (auto host = request.headers.get("Host"))
+    record.sandbox_url = str(request.scheme, "://", *host);
+  if (std::string space = request.param("ns"); !space.empty()) record.space = space;
+  return record;
+}
+
 // An id that cannot be one is an unknown one; nothing behind this has to think about odd
 // characters.
 Result<std::string> sandbox_param(const Request& request) {
@@ -67,8 +69,6 @@ Result<std::string> sandbox_param(const Request& request) {
     return Error{Code::not_found, "no sandbox has such an id or name", "SANDBOX_NOT_FOUND"};
   return sandbox;
 }
-
-}  // namespace
 
 Reply create_sandbox(ApiState& api, Request request) {
   CO_TRY_DO(check_space(request));

@@ -74,6 +74,9 @@ Error after_effect(Error error);
 using Reply = Task<http::Response>;
 
 // api_sandboxes.cc
+// The {sbx} of a lifecycle path, as far as it can be one.
+Result<std::string> sandbox_param(const http::Request& request);
+wire::SandboxRecord as_seen(wire::SandboxRecord record, const http::Request& request);
 Reply create_sandbox(ApiState& api, http::Request request);
 Reply list_sandboxes(ApiState& api, http::Request request);
 Reply get_sandbox(ApiState& api, http::Request request);
@@ -87,6 +90,10 @@ Reply no_such_thing(ApiState& api, http::Request request);
 Reply introspect_key(ApiState& api, http::Request request);
 Reply healthz(ApiState& api, http::Request request);
 Reply metrics_page(ApiState& api, http::Request request);
+
+// api_life.cc
+Reply suspend_sandbox(ApiState& api, http::Request request);
+Reply resume_sandbox(ApiState& api, http::Request request);
 
 // api_processes.cc
 Reply box_health(ApiState& api, http::Request request);

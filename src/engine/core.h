@@ -18,6 +18,7 @@
 #include "engine/claims.h"
 #include "engine/engine.h"
 #include "engine/launcher_link.h"
+#include "engine/life.h"
 #include "engine/records.h"
 #include "net/loop.h"
 #include "sys/cgroup.h"
@@ -49,6 +50,7 @@ struct Box {
   net::Event changed;
   std::shared_ptr<HandLink> link;
   bool linking = false;
+  Life life;
 };
 
 struct Blank {  // a box that waits to be told what it is: its id is the one the next sandbox gets
@@ -100,9 +102,32 @@ struct Core {
   void on_exit(const wire::BoxNote& note);
   Task<void> destroy_all();
 
+  // life.cc
+  Task<bool> suspend(std::string id_or_name);  // false: it was suspended already
+  Task<bool> resume(std::string id_or_name);   // false: it was running already
+  Task<void> awake(std::shared_ptr<Box> box);  // what every operation begins with
+  Task<void> wake(std::shared_ptr<Box> box, Moving moving);
+  Task<void> wake_suspended(std::shared_ptr<Box> box);
+  Task<void> put_to_sleep(std::shared_ptr<Box> box, std::string reason, Moving moving);
+  Task<void> run_on(std::shared_ptr<Box> box);
+  void recover_life(const std::shared_ptr<Box>& box, const sys::BoxCgroups& groups);
+  Task<void> sleep_again(std::shared_ptr<Box> box, Moving moving);
+  Task<void> come_to_rest(std::shared_ptr<Box> box);
+  Task<bool> works_unwatched(std::shared_ptr<Box> box);
+
+  // pause.cc
+  Task<void> freeze(std::shared_ptr<Box> box, Millis limit);
+  Task<void> thaw(std::shared_ptr<Box> box);
+  Task<void> give_back_memory(std::shared_ptr<Box> box);
+
   // engine.cc
   std::shared_ptr<Box> find(const std::string& id_or_name) const;
+  // A live one, or the reason why there is none of that id or name.
+  Result<std::shared_ptr<Box>> known(const std::string& id_or_name);
+  // Wakes the box; it stays awake for as long as anybody holds what this gives.
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+  Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
+  Task<std::shared_ptr<HandLink>> link_of(std::shared_ptr<Box> box);  // however awake the box is
   Task<void> synced();  // what was committed so far survives a power cut
   // Runs a task to its end whatever becomes of who asked: a client that hangs up must not leave
   // half a box.
@@ -135,6 +160,7 @@ struct Core {
       false;  // read by the pool's threads: what can wait for the next start does
   net::Pool pool{4};
   net::Pool killers{1};  // a delete must not queue behind the removal of somebody's million files
+  Freezers freezers;
   net::TaskGroup work;
   std::unique_ptr<LauncherLink> launcher;
 };

@@ -22,16 +22,49 @@ Task<void> Core::synced() {
   co_return co_await pool.run(std::move(sync));
 }
 
-Task<std::shared_ptr<HandLink>> Core::hand(std::string id_or_name) {
-  auto box = find(id_or_name);
-  if (!box) {
-    CO_TRY(record, records->find(id_or_name));
-    co_return Error{Code::gone, str("sandbox ", record.id, " is terminated"), "SANDBOX_TERMINATED"};
+Result<std::shared_ptr<Box>> Core::known(const std::string& id_or_name) {
+  if (auto box = find(id_or_name)) return box;
+  TRY(record, records->find(id_or_name));
+  return Error{Code::gone, str("sandbox ", record.id, " is terminated"), "SANDBOX_TERMINATED"};
+}
+
+namespace {
+
+// An operation under way in a box.
+struct Use {
+  explicit Use(std::shared_ptr<Box> in) : box(std::move(in)) { ++box->life.uses; }
+  Use(const Use&) = delete;
+  ~Use() {
+    --box->life.uses;
+    box->life.last_use = std::chrono::steady_clock::now();
   }
+  std::shared_ptr<Box> box;
+  std::shared_ptr<HandLink> link;
+};
+
+}  // namespace
+
+Task<std::shared_ptr<HandLink>> Core::hand(std::string id_or_name) {
+  CO_TRY(box, known(id_or_name));
+  CO_TRY_DO(co_await awake(box));
+  auto use = std::make_shared<Use>(box);
+  CO_TRY(link, co_await link_of(box));
+  use->link = link;
+  co_return std::shared_ptr<HandLink>(use, link.get());
+}
+
+Task<std::shared_ptr<HandLink>> Core::peek(std::string id_or_name) {
+  CO_TRY(box, known(id_or_name));
+  bool runs = box->record.status == wire::State::running && !box->life.frozen && !box->life.moving;
+  if (!runs) co_return std::shared_ptr<HandLink>();
+  co_return co_await link_of(box);
+}
+
+Task<std::shared_ptr<HandLink>> Core::link_of(std::shared_ptr<Box> box) {
   for (;;) {
-    if (box->record.status != wire::State::running)
-      co_return Error{Code::conflict, str("sandbox ", box->record.id, " is ", box->record.status),
-                      "SANDBOX_NOT_RUNNING"};
+    if (box->record.status == wire::State::terminated)
+      co_return Error{Code::gone, str("sandbox ", box->record.id, " is terminated"),
+                      "SANDBOX_TERMINATED"};
     if (box->link && box->link->alive()) co_return box->link;
     if (!box->linking) break;
     (void)co_await box->changed.wait(1s);  // somebody else is dialling
@@ -63,12 +96,28 @@ Result<wire::SandboxRecord> Engine::get(std::string id_or_name) const {
   if (box) return box->record;
   return core_->records->find(id_or_name);
 }
-Result<ListPage> Engine::list(ListQuery query) const { return core_->records->list(query); }
+Result<ListPage> Engine::list(ListQuery query) const {
+  TRY(page, core_->records->list(query));
+  // A row does not say what changes with every operation: whether the box is paused.
+  for (wire::SandboxRecord& record : page.records)
+    if (auto box = core_->boxes.find(record.id); box != core_->boxes.end())
+      record = box->second->record;
+  return page;
+}
 Task<wire::SandboxRecord> Engine::update(std::string id_or_name, wire::UpdateSandbox change) {
   return core_->finish("update", core_->update(std::move(id_or_name), std::move(change)));
 }
 Task<void> Engine::remove(std::string id_or_name) {
   return core_->finish("remove", core_->remove(std::move(id_or_name)));
+}
+Task<bool> Engine::suspend(std::string id_or_name) {
+  return core_->finish("suspend", core_->suspend(std::move(id_or_name)));
+}
+Task<bool> Engine::resume(std::string id_or_name) {
+  return core_->finish("resume", core_->resume(std::move(id_or_name)));
+}
+Task<std::shared_ptr<HandLink>> Engine::peek(std::string id_or_name) {
+  return core_->peek(std::move(id_or_name));
 }
 Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
   return core_->hand(std::move(id_or_name));

@@ -50,9 +50,16 @@ class Engine {
   Result<ListPage> list(ListQuery query) const;
   Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
   Task<void> remove(std::string id_or_name);  // idempotent for a terminated one
-  // The hand of a running box, connected. Code::gone for a terminated one, Code::conflict with tag
-  // SANDBOX_NOT_RUNNING for one that is not up yet.
+  // Of a named sandbox: its processes stand still until it is wanted again. False: there was
+  // nothing to do. Code::conflict with tag SANDBOX_IN_USE while an operation is under way in it.
+  Task<bool> suspend(std::string id_or_name);
+  Task<bool> resume(std::string id_or_name);
+  // The hand of a box, connected, for one operation: the box is woken if it sleeps, and stays awake
+  // for as long as anybody holds what this gives. Code::gone for a terminated one, Code::conflict
+  // with tag SANDBOX_NOT_RUNNING for one that is not up yet.
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+  // For a look that neither wakes a box nor keeps it awake: nullptr while it sleeps.
+  Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory

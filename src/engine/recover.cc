@@ -169,6 +169,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   if (box->pid == 0)
     return terminate(box, "Failure", "Exited", "its processes were gone when the engine started");
   if (!ours) work.spawn("watch " + record.id, watch(record.id, box->pid));
+  if (groups) recover_life(box, *groups);
   return ok;
 }
 

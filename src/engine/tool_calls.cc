@@ -102,7 +102,9 @@ void ToolCalls::erase(const std::string& key) {
   std::erase(order_, key);
 }
 
-std::shared_ptr<ToolCalls> ToolCallTable::of(const std::shared_ptr<HandLink>& hand) {
+std::shared_ptr<ToolCalls> ToolCallTable::of(const std::shared_ptr<HandLink>& use) {
+  // What was given is one operation's; the calls are the connection's.
+  auto hand = use->shared_from_this();
   auto found = tables_.find(hand);
   if (found != tables_.end()) return found->second;
   if (tables_.size() >= sweep_at_) {

@@ -53,7 +53,7 @@ class ToolCalls {
 
 class ToolCallTable {
  public:
-  std::shared_ptr<ToolCalls> of(const std::shared_ptr<HandLink>& hand);
+  std::shared_ptr<ToolCalls> of(const std::shared_ptr<HandLink>& use);
 
  private:
   std::map<std::weak_ptr<HandLink>, std::shared_ptr<ToolCalls>, std::owner_less<>> tables_;

@@ -26,6 +26,7 @@ constexpr std::int64_t kPidsReserve = 4;
 // The hand makes one group per call, directly below `user`.
 constexpr const char* kMaxGroups = "4096";
 constexpr const char* kMaxDepth = "1";
+constexpr std::int64_t kReclaimStep = 64 << 20;
 constexpr int kMaxRemoveDepth = 8;  // ours are three deep
 constexpr std::int64_t kCpuPeriodUs = 100'000;
 
@@ -374,6 +375,46 @@ Result<void> BoxCgroups::freeze(bool frozen, Millis limit) const {
     if (::poll(&changed, 1, static_cast<int>(left.count())) < 0 && errno != EINTR)
       return sys_error("wait for the freezer");
   }
+}
+
+Result<void> BoxCgroups::thaw() const { return write_control(unified("/user/cgroup.freeze"), "0"); }
+
+Result<bool> BoxCgroups::is_frozen() const {
+  TRY(text, read_control(unified("/user/cgroup.freeze")));
+  return trim(text) == "1";
+}
+
+Result<bool> BoxCgroups::give_back_memory() const {
+  std::string dir = limits_dir("memory");
+  if (dir.empty()) return false;
+  // Version 1 knows only all of it; it stops by itself when no more can be had.
+  if (roots_.layout == CgroupLayout::hybrid) {
+    TRY_DO(write_control(dir + "/memory.force_empty", "0"));
+    return false;
+  }
+  if (!exists(dir + "/memory.reclaim")) return false;  // before Linux 5.19
+  auto given = write_control(dir + "/memory.reclaim", str(kReclaimStep));
+  if (!given && given.error().tag == "EAGAIN") return false;
+  if (!given) return std::move(given.error());
+  return true;
+}
+
+Result<BoxCgroups::Usage> BoxCgroups::usage() const {
+  Usage usage;
+  TRY(cpu, read_control(unified("/user/cpu.stat")));  // there without any controller
+  usage.cpu_us = value_of(cpu, "usage_usec");
+  const bool v2 = roots_.layout == CgroupLayout::v2;
+  if (std::string dir = limits_dir("memory"); !dir.empty()) {
+    TRY(memory, read_control(dir + (v2 ? "/memory.current" : "/memory.usage_in_bytes")));
+    usage.memory_bytes = parse_int<std::int64_t>(trim(memory)).value_or(0);
+    TRY(events, read_control(dir + (v2 ? "/memory.events" : "/memory.oom_control")));
+    usage.oom_kills = value_of(events, "oom_kill");
+  }
+  if (std::string dir = limits_dir("pids"); !dir.empty()) {
+    TRY(pids, read_control(dir + "/pids.current"));
+    usage.pids = parse_int<std::int64_t>(trim(pids)).value_or(0);
+  }
+  return usage;
 }
 
 Result<void> BoxCgroups::remove() const {

@@ -77,6 +77,19 @@ class BoxCgroups {
   // The tenant only. Code::timeout if it is not done within `limit` (a process in uninterruptible
   // sleep): it goes on freezing.
   Result<void> freeze(bool frozen, Millis limit) const;
+  Result<void> thaw() const;       // without waiting until all of them run
+  Result<bool> is_frozen() const;  // or on the way to it
+  // Pushes out a part of what the tenant's memory holds: to files, and to swap where there is some.
+  // False: there is nothing more to be had.
+  Result<bool> give_back_memory() const;
+  // Of the tenant. Numbers the kernel does not keep here are 0.
+  struct Usage {
+    std::int64_t cpu_us = 0;  // since the box was made
+    std::int64_t memory_bytes = 0;
+    std::int64_t pids = 0;
+    std::int64_t oom_kills = 0;
+  };
+  Result<Usage> usage() const;
   Result<void> remove()
       const;  // of an empty box, in whole or in part; EBUSY while a process is still dying
   Result<std::vector<pid_t>> processes() const;

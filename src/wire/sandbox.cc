@@ -247,6 +247,7 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   set_if(out, "name", record.name);
   set_if(out, "image", record.image);
   set_if(out, "tier", record.tier);
+  set_if(out, "reason", record.reason);
   set_if(out, "sandbox_url", record.sandbox_url);
   set_if(out, "outcome", record.outcome);
   set_if(out, "termination_reason", record.termination_reason);
@@ -296,6 +297,7 @@ static Result<SandboxRecord> record_of(const json::value& value) {
   } text_members[] = {{"namespace", record.space},
                       {"name", record.name},
                       {"tier", record.tier},
+                      {"reason", record.reason},
                       {"isolation", record.isolation},
                       {"image", record.image},
                       {"sandbox_url", record.sandbox_url},

@@ -72,7 +72,8 @@ struct SandboxRecord {
   std::string name;               // empty: unnamed
   std::string space = "default";  // the API's "namespace"
   State status = State::pending;
-  std::string tier;  // ours: "active" while running
+  std::string tier;    // ours: how awake it is; words in engine/life.h
+  std::string reason;  // ours: why it is in the state it is in, where nobody asked for that
   std::string isolation = "namespace";
   std::string image;  // exactly as asked for
   Resources resources;
