@@ -2,18 +2,17 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
-import hashlib
 import io
 import json
 import os
-import re
 import tarfile
 import time
 
 import tool_calls
-from harness import ROOT, Glovebox, run
+from harness import Glovebox, run
 from node_packages import HERE, PACKAGES, installed, node
-from support import api_of, note, short
+from support import api_of
+from tool_differences import compare
 
 SDK = {name: PACKAGES[name] for name in ("@anthropic-ai/sdk", "node")}
 PROGRAM = "/opt/official"  # in the official toolset's box
@@ -63,42 +62,6 @@ def serve_ours(box, steps):
             answers = list(pool.map(lambda call: box.tool(call["tool"], **call["input"]), calls))
             results.append(answers if "together" in step else answers[0])
     return results
-
-
-def compare(steps, theirs, mine, workdir):
-    assert len(theirs) == len(mine) == len(steps), f"{len(steps)} steps, {len(theirs)} of them official, {len(mine)} ours"
-    listed, wrong, different = differences([step["id"] for step in steps]), [], 0
-    with open(os.path.join(HERE, "sdk", "tool_differences.json"), encoding="utf-8") as file:
-        known = json.loads(file.read().replace("@WORK@", workdir))  # what ours says where it differs
-    for step, official, ours in zip(steps, theirs, mine):
-        name, same = step["id"], official == ours
-        different += not same
-        if name not in listed and not same:
-            wrong.append(f"{name}: not in the table\n    official {short(official)}\n    ours     {short(ours)}")
-        if name in listed and same:
-            wrong.append(f"{name}: in the table, but both say {short(ours)}")
-        if name in listed and brief(ours) != known.get(name):
-            wrong.append(f"{name}: differs, but ours was another\n    ours     {brief(ours)}\n    known    {known.get(name)}")
-    note(f"{tool_calls.calls()} calls; {len(steps) - different} of {len(steps)} steps equal, {different} differ on purpose")
-    assert not wrong, f"{len(wrong)} steps:\n  " + "\n  ".join(wrong)
-
-
-def brief(result):
-    text = result["content"]
-    return result if len(text) < 1000 else {**result, "content": f"{text[:40]}… {len(text)} characters, {hashlib.sha256(text.encode()).hexdigest()}"}
-
-
-def differences(names):
-    """Ids in the last column of the table. One that ends in "…" stands for all that begin so."""
-    with open(os.path.join(ROOT, "docs", "worker-differences.md"), encoding="utf-8") as file:
-        rows = [line.split(" | ")[-1] for line in file if line.startswith("|")]
-    found = set()
-    for words in re.findall(r"``(.+?)``|`(.+?)`", "\n".join(rows[2:])):
-        wanted = words[0].strip() or words[1]
-        matching = {n for n in names if n == wanted or wanted.endswith("…") and n.startswith(wanted[:-1])}
-        assert matching, f"docs/worker-differences.md: there is no call {wanted!r}"
-        found |= matching
-    return found
 
 
 run(test)

@@ -3,7 +3,6 @@ signals release what is held, and no key is readable where a model's commands ru
 labels: privileged timeout=300
 """
 import base64
-import contextlib
 import json
 import os
 import random
@@ -12,13 +11,12 @@ import stat
 import subprocess
 import time
 
-import harness
 from fake_messages import FakeMessages, results_of, stream, text, tool
 from harness import Glovebox, note, run, wait_for
-from sessions import Brain, Worker, lawful, plain
-from support import Checks, equal, parent, pids, rss_kb, slurp
+from sessions import Worker, lawful, plain
+from support import Checks, equal, rss_kb, slurp
+from workers import PROGRAM, Place, gone
 
-PROGRAM = os.path.join(harness.BIN, "glovebox")
 MB = 1024
 
 
@@ -37,106 +35,6 @@ def scripts(fake):
     fake.script("case:line", [bash("echo line >> lines; cat lines | wc -l"), stream(text("line"))])
     fake.script("case:wait", [bash("echo before >> lines; while [ ! -e go ]; do sleep 0.05; done; echo line >> lines"), stream(text("waited"))])
     fake.script("case:hand", [bash("kill -9 $PPID; sleep 5"), bash("echo alive"), stream(text("hand"))])
-
-
-class Place:
-    """A brain with an environment and a key of it; workers of ours, each with its log."""
-
-    def __init__(self, gb, tmp, name=""):
-        self.gb, self.tmp, self.brain = gb, tmp, Brain(gb.brain.url, gb.brain_key)
-        self.agent = self.brain.agent()
-        self.environment = self.brain.environment(f"workers {name}")["id"]
-        self.key = self.brain.environment_key(self.environment)["key"]
-        self.number, self.running = 0, []
-
-    def variables(self, **more):
-        return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": self.tmp, "LANG": "C.UTF-8", "ANTHROPIC_BASE_URL": self.gb.brain.url,
-                "ANTHROPIC_ENVIRONMENT_ID": self.environment, "ANTHROPIC_ENVIRONMENT_KEY": self.key, "GLOVEBOX_CONFIG": self.gb.config,
-                **{k: v for k, v in os.environ.items() if k in ("ASAN_OPTIONS", "UBSAN_OPTIONS")}, **more}
-
-    def session(self, words):
-        session = self.brain.session(self.agent, self.environment)["id"]
-        self.brain.say(session, words)
-        return session
-
-    @contextlib.contextmanager
-    def worker(self, *words, command="poll", stdin=None, **variables):
-        worker = Ours(self, [command, *words], self.variables(**variables), stdin)
-        try:
-            yield worker
-        except BaseException:
-            note(f"--- {worker.words}\n{worker.log()}")
-            raise
-        finally:
-            worker.kill()
-
-    def once(self, *words, limit=60, input=None, **variables):
-        """Runs to the end: (exit code, stderr)."""
-        done = subprocess.run([PROGRAM, "worker", *words], env=self.variables(**variables), input=input or b"", capture_output=True, timeout=limit)
-        return done.returncode, done.stderr.decode()
-
-    def workdir(self, name="work"):
-        path = os.path.join(self.tmp, name)
-        os.makedirs(path, exist_ok=True)
-        return path
-
-    def script(self, name, body):
-        path = os.path.join(self.tmp, name)
-        with open(path, "w") as file:
-            file.write("#!/bin/bash\n" + body)
-        os.chmod(path, 0o755)
-        return path
-
-
-class Ours:
-    def __init__(self, place, words, variables, stdin):
-        place.number += 1
-        self.words, self.path = words, os.path.join(place.tmp, f"worker-{place.number}.log")
-        with open(self.path, "wb") as log:
-            self.process = subprocess.Popen([PROGRAM, "worker", *words], env=variables, stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
-                                            stdout=log, stderr=log, start_new_session=True)
-        if stdin:
-            self.process.stdin.write(stdin)
-            self.process.stdin.close()
-        self.pid = self.process.pid
-
-    def log(self):
-        return slurp(self.path).decode(errors="replace")
-
-    def said(self, word, limit=20):
-        wait_for(f"{word!r} in the log", lambda: word in self.log(), limit)
-        return self
-
-    def below(self):
-        """Processes that are descendants of it, whoever has adopted them since: by their parents now."""
-        parents = {pid: parent(pid) for pid in pids()}
-        found, grown = {self.pid}, True
-        while grown:
-            more = {pid for pid, up in parents.items() if up in found} - found
-            found |= more
-            grown = bool(more)
-        return found - {self.pid}
-
-    def signal(self, number=signal.SIGTERM):
-        self.process.send_signal(number)
-        return self
-
-    def end(self, limit=30):
-        return self.process.wait(limit)
-
-    def kill(self):
-        if self.process.poll() is None:
-            below = self.below()
-            self.process.kill()
-            self.process.wait()
-            for script in below:  # scripts are not its children in life and death
-                with contextlib.suppress(OSError):
-                    parent(script) == 1 and os.killpg(script, signal.SIGKILL)
-            wait_for("the end of what it ran", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), 20)
-
-
-def gone(pids_of):
-    return lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids_of)
 
 
 def answers(events):
