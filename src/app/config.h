@@ -26,6 +26,8 @@ struct Config {
     std::int64_t max_sandboxes = 2000;
     std::int64_t default_timeout_secs = 600;
     std::int64_t max_timeout_secs = 86400;
+    std::int64_t pause_after_secs = 300;
+    std::int64_t idle_cpu_percent = 5;
     std::int64_t default_pids = 512;
     std::int64_t reserve_mb = 1024;
   } engine;

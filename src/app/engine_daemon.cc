@@ -27,6 +27,8 @@ engine::Options engine_options(const Daemon& daemon) {
           .max_sandboxes = static_cast<int>(set.max_sandboxes),
           .default_timeout_secs = set.default_timeout_secs,
           .max_timeout_secs = set.max_timeout_secs,
+          .pause_after_secs = set.pause_after_secs,
+          .idle_cpu_percent = set.idle_cpu_percent,
           .default_pids = set.default_pids,
           .reserve_mb = set.reserve_mb};
 }

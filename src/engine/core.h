@@ -115,6 +115,16 @@ struct Core {
   Task<void> come_to_rest(std::shared_ptr<Box> box);
   Task<bool> works_unwatched(std::shared_ptr<Box> box);
 
+  // idle.cc
+  Task<void> watch_idle();
+  Task<void> look_at_all();
+  void look_at(const std::shared_ptr<Box>& box);
+  void take_sample(const std::shared_ptr<Box>& box, const sys::BoxCgroups::Usage& usage);
+  void note_oom_kills(const std::shared_ptr<Box>& box, std::int64_t count);
+  Task<void> rest(std::shared_ptr<Box> box, bool over);
+  Task<void> pause(std::shared_ptr<Box> box, Moving moving);
+  Millis pause_after() const;
+
   // pause.cc
   Task<void> freeze(std::shared_ptr<Box> box, Millis limit);
   Task<void> thaw(std::shared_ptr<Box> box);

@@ -88,12 +88,21 @@ Task<std::unique_ptr<Engine>> Engine::open(net::Loop& loop, Options options) {
 Engine::Engine(std::unique_ptr<Core> core) : core_(std::move(core)) {}
 Engine::~Engine() = default;
 
+// The record with what changes too often to be noted down.
+static wire::SandboxRecord as_it_is(const Box& box) {
+  wire::SandboxRecord record = box.record;
+  auto ago = std::chrono::steady_clock::now() - box.life.last_use;
+  record.last_activity_at =
+      system_clock().unix_ms() -
+      (box.life.uses > 0 ? 0 : std::chrono::duration_cast<Millis>(ago).count());
+  return record;
+}
+
 Task<wire::SandboxRecord> Engine::create(wire::CreateSandbox spec) {
   return core_->finish("create", core_->create(std::move(spec)));
 }
 Result<wire::SandboxRecord> Engine::get(std::string id_or_name) const {
-  auto box = core_->find(id_or_name);
-  if (box) return box->record;
+  if (auto box = core_->find(id_or_name)) return as_it_is(*box);
   return core_->records->find(id_or_name);
 }
 Result<ListPage> Engine::list(ListQuery query) const {
@@ -101,7 +110,7 @@ Result<ListPage> Engine::list(ListQuery query) const {
   // A row does not say what changes with every operation: whether the box is paused.
   for (wire::SandboxRecord& record : page.records)
     if (auto box = core_->boxes.find(record.id); box != core_->boxes.end())
-      record = box->second->record;
+      record = as_it_is(*box->second);
   return page;
 }
 Task<wire::SandboxRecord> Engine::update(std::string id_or_name, wire::UpdateSandbox change) {

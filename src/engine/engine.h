@@ -20,6 +20,8 @@ struct Options {
   int max_sandboxes = 2000;
   std::int64_t default_timeout_secs = 600;
   std::int64_t max_timeout_secs = 86400;
+  std::int64_t pause_after_secs = 300;  // of idleness; 0: never
+  std::int64_t idle_cpu_percent = 5;    // of one core; a box that uses less is idle
   std::int64_t default_pids = 512;
   std::int64_t reserve_mb =
       1024;  // of the state directory's file system: below it creates are refused

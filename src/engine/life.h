@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "base/clock.h"
 #include "net/loop.h"
@@ -35,6 +36,12 @@ struct Life {
   Time last_use = std::chrono::steady_clock::now();
   bool frozen = false;  // so we told the kernel, as far as we know
   bool moving = false;  // a verb is at it: see Moving
+
+  // idle.cc
+  Time last_busy{}, sampled_at{};
+  std::int64_t cpu_us = -1;               // at sampled_at
+  std::optional<std::int64_t> oom_kills;  // what the kernel had counted then
+  bool in_doubt = false;                  // it seems idle, and is being asked
 };
 
 // Held by the verb that changes how awake a box is. While there is one nobody else begins; when it
@@ -52,7 +59,7 @@ class Moving {
 // What freezes and thaws: its own threads, because a freeze may wait for a process that cannot be
 // stopped now, and neither a thaw nor a delete may queue behind that.
 struct Freezers {
-  net::Pool freezing{2}, thawing{1}, reclaiming{1};
+  net::Pool freezing{2}, thawing{1}, reclaiming{1}, looking{1};
 };
 
 }  // namespace glovebox::engine

@@ -96,6 +96,7 @@ Task<void> Core::open() {
   CO_TRY_DO(co_await open_launcher());
   CO_TRY_DO(co_await recover());
   work.spawn("blanks", keep_blanks());
+  work.spawn("idle", watch_idle());
   co_return ok;
 }
 

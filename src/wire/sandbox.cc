@@ -255,6 +255,9 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   if (!record.entrypoint.empty()) out["entrypoint"] = texts(record.entrypoint);
   if (record.network) out["network"] = network_json(*record.network);
   if (record.terminated_at) out["terminated_at"] = record.terminated_at;
+  if (record.oom_kills) out["oom_kills"] = record.oom_kills;
+  if (record.last_oom_kill_at) out["last_oom_kill_at"] = record.last_oom_kill_at;
+  if (record.last_activity_at) out["last_activity_at"] = record.last_activity_at;
   return out;
 }
 
@@ -319,6 +322,12 @@ static Result<SandboxRecord> record_of(const json::value& value) {
   TRY(created, members.integer("created_at", 0, kLast));
   TRY(terminated, members.integer("terminated_at", 0, kLast));
   TRY(timeout, members.integer("timeout_secs", 0, kLast));
+  TRY(oom_kills, members.integer("oom_kills", 0, kLast));
+  TRY(last_oom_kill, members.integer("last_oom_kill_at", 0, kLast));
+  TRY(last_activity, members.integer("last_activity_at", 0, kLast));
+  record.oom_kills = oom_kills.value_or(0);
+  record.last_oom_kill_at = last_oom_kill.value_or(0);
+  record.last_activity_at = last_activity.value_or(0);
   TRY(generation, members.integer("generation", 0, kLast));
   TRY(entrypoint, members.texts("entrypoint", kAny, kAny));
   TRY(ports, members.integers("exposed_ports", kPorts, 1, 65535));

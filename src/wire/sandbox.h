@@ -84,6 +84,8 @@ struct SandboxRecord {
   bool allow_unauthenticated_access = false;
   std::int64_t created_at = 0, terminated_at = 0;  // unix ms; 0: not yet
   std::string outcome, termination_reason, error_details;
+  std::int64_t oom_kills = 0;  // ours: processes the kernel ended for want of memory
+  std::int64_t last_oom_kill_at = 0, last_activity_at = 0;  // ours, unix ms
   std::uint64_t generation = 1;
   std::string sandbox_url;  // made from the request's scheme and Host
 };
