@@ -33,8 +33,10 @@ struct Item::Impl {
   std::optional<Result<SessionRunner::End>> result;
   net::Event changed;
 
-  // Asked to stop before there was anything to finish.
-  bool left_early() const { return stopping && !runner && !(result && *result); }
+  // Asked to stop, by our side or the service, before there was anything to finish.
+  bool left_early() const {
+    return (stopping || lease.stopping()) && !runner && !(result && *result);
+  }
 
   Impl(net::Loop& on, Service& with, Work of, Bearer key, MakeHands by, ItemOptions given,
        LeaseStart start)
@@ -78,7 +80,8 @@ Task<End> serve_session(Impl impl) {
       std::make_unique<SessionRunner>(impl->loop, impl->service, impl->hands, impl->work.session_id,
                                       impl->bearer, impl->options.session);
   impl->runner->set_send_window(impl->lease.ttl());
-  if (impl->stopping) impl->runner->stop();  // said while there was nobody to tell
+  // Said while there was nobody to tell.
+  if (impl->stopping || impl->lease.stopping()) impl->runner->stop();
   co_return co_await impl->runner->run();
 }
 
@@ -105,6 +108,9 @@ ItemEnd sum_up(Impl impl) {
   if (impl->lease.end() != Lease::End::none) {
     end.how = ItemEnd::How::released;
     end.why = str(impl->lease.end(), ": ", impl->lease.why());
+  } else if (impl->lease.stopping()) {
+    end.how = ItemEnd::How::released;
+    end.why = str(Lease::End::stopping, ": the service asked for it");
   } else if (impl->left_early()) {
     end.how = ItemEnd::How::asked;
   } else if (!impl->result || !*impl->result) {
@@ -202,6 +208,10 @@ Item::Item(net::Loop& loop, Service& service, Work work, Bearer key, MakeHands m
   // The lease is the other's member: it cannot outlive what it calls.
   impl_->lease.stalled_for = [impl = impl_.get()] {
     return impl->runner ? impl->runner->stalled_for() : 0ms;
+  };
+  impl_->lease.on_stopping = [impl = impl_.get()] {
+    if (impl->runner) impl->runner->stop();
+    impl->changed.notify();
   };
   impl_->lease.on_beat = [impl = impl_.get()](const LeaseStart& now) {
     if (impl->runner) impl->runner->set_send_window(now.ttl);

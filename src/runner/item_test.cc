@@ -99,12 +99,37 @@ class ItemTest : public ServiceTest {
     EXPECT_TRUE(fake.posted.empty());
     co_return ok;
   }
+  Task<void> stopped_by_force() {
+    CO_TRY_DO(co_await until([this] { return hands->running == 1; }));
+    fake.item().state = "stopped";
+    CO_TRY_DO(co_await ended());
+    expect_end(How::released, 1, 1);
+    EXPECT_EQ(hands->cancelled, 1);
+    EXPECT_TRUE(fake.posted.empty());
+    co_return ok;
+  }
   Task<void> told_to_stop() {
+    CO_TRY_DO(co_await until([this] { return hands->running == 1; }));
+    fake.item().state = "stopping";
+    const auto beats = fake.item().beats;
+    CO_TRY_DO(co_await until([this, beats] { return fake.item().beats >= beats + 3; }));
+    EXPECT_EQ(hands->running, 1);
+    hands->let_go();
+    CO_TRY_DO(co_await ended());
+    expect_end(How::released, 1, 1);
+    EXPECT_EQ(hands->cancelled, 0);
+    EXPECT_EQ(fake.posted.size(), 1u);
+    EXPECT_EQ((*end)->open_calls, 1u);  // the second was not begun
+    EXPECT_TRUE((*end)->stopped);
+    co_return ok;
+  }
+  Task<void> too_slow_to_stop() {
     CO_TRY_DO(co_await until([this] { return hands->running == 1; }));
     fake.item().state = "stopping";
     CO_TRY_DO(co_await ended());
     expect_end(How::released, 1, 1);
     EXPECT_EQ(hands->cancelled, 1);
+    EXPECT_TRUE(fake.posted.empty());
     co_return ok;
   }
   Task<void> no_credential() {
@@ -198,10 +223,22 @@ TEST_F(ItemTest, ALostItemIsLeftAlone) {
   fake.say(tool_use("a"));
   with_item(&ItemTest::lost);
 }
-TEST_F(ItemTest, AnItemToldToStopIsStopped) {
+TEST_F(ItemTest, AnItemStoppedByForceEndsAtOnce) {
   hands->blocked = true;
   fake.say(tool_use("a"));
+  with_item(&ItemTest::stopped_by_force);
+}
+TEST_F(ItemTest, AnItemToldToStopFinishesItsCall) {
+  hands->blocked = true;
+  fake.say(tool_use("a"));
+  fake.say(tool_use("b"));
   with_item(&ItemTest::told_to_stop);
+}
+TEST_F(ItemTest, AnItemToldToStopHasNoLongerThanItsLease) {
+  hands->blocked = true;
+  fake.ttl_seconds = 1;
+  fake.say(tool_use("a"));
+  with_item(&ItemTest::too_slow_to_stop);
 }
 TEST_F(ItemTest, WithoutAnyCredentialNothingIsTried) {
   secret = "";

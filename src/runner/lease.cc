@@ -1,6 +1,7 @@
 #include "runner/lease.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -34,6 +35,8 @@ struct Lease::Impl {
   int accepted = 0;        // beats, by this process
   bool in_doubt = false;   // a beat since then may have counted though nobody heard so
   bool corrected = false;  // we have taken the service's value for ours once since then
+  bool stopping = false;   // an end is wanted, and what runs has been told
+  std::function<void()> tell_stopping;
   End end = End::none;
   std::string why;
   net::Event changed;
@@ -46,19 +49,23 @@ struct Lease::Impl {
     changed.notify();
   }
 
+  // Of the time that was granted; the service counts from later, so nobody else has the item yet.
+  Millis left() const { return std::max(ttl - since_ok(), 0ms); }
   Millis since_ok() const { return std::chrono::duration_cast<Millis>(Steady::now() - last_ok); }
 
   void accept(const Beat& beat, Steady::time_point sent_at) {
     beats.add();
     last = beat.last_heartbeat;
-    last_ok = sent_at;
+    if (beat.lease_extended) last_ok = sent_at;
     in_doubt = corrected = false;
     if (beat.ttl_seconds > 0) {
       ttl = Seconds(beat.ttl_seconds);
       interval = std::clamp(ttl / 2, options.shortest_interval,
                             std::max(options.first_interval, options.shortest_interval));
     }
-    if (beat.state == "stopping" || beat.state == "stopped") {
+    if (beat.state == "stopping" && accepted > 0 && tell_stopping) {
+      if (!std::exchange(stopping, true)) tell_stopping();
+    } else if (beat.state == "stopping" || beat.state == "stopped") {
       // Somebody ended what has just been given to us: the usual sign of a second owner.
       if (accepted == 0 && !inherited)
         log::error("lease.stopped_at_once", {{"work", work}, {"state", beat.state}});
@@ -134,10 +141,15 @@ Lease::~Lease() = default;
 
 Task<void> Lease::run() {
   Impl& lease = *impl_;
+  lease.tell_stopping = on_stopping;
   for (int failures = 0; lease.end == End::none;) {
     const Millis limit = lease.options.stall_limit;
     if (limit > 0ms && stalled_for && stalled_for() > limit) {
       lease.finish(End::stalled, "a tool call has been under way for too long");
+      break;
+    }
+    if (lease.stopping && lease.left() == 0ms) {
+      lease.finish(End::stopping, "what ran did not end in time");
       break;
     }
     const int accepted = lease.accepted;
@@ -145,6 +157,7 @@ Task<void> Lease::run() {
     const bool got_through = lease.accepted > accepted;
     failures = got_through ? 0 : failures + 1;
     if (got_through && on_beat) on_beat({lease.last, true, lease.since_ok(), lease.ttl});
+    if (lease.stopping) wait = std::min(wait, lease.left());
     if (lease.end == End::none && wait > 0ms) CO_TRY_DO(co_await net::sleep(wait));
   }
   co_return ok;
@@ -157,6 +170,7 @@ Task<void> Lease::settled() {
 }
 
 bool Lease::held() const { return impl_->accepted > 0 && impl_->end == End::none; }
+bool Lease::stopping() const { return impl_->stopping; }
 Lease::End Lease::end() const { return impl_->end; }
 const std::string& Lease::why() const { return impl_->why; }
 Millis Lease::ttl() const { return impl_->ttl; }

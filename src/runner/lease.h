@@ -53,7 +53,8 @@ class Lease {
   // Until the first accepted beat, or the end.
   Task<void> settled();
 
-  bool held() const;  // at least one beat was accepted, and it is not over
+  bool held() const;      // at least one beat was accepted, and it is not over
+  bool stopping() const;  // on_stopping was called
   End end() const;
   const std::string& why() const;  // of an end; for people
   Millis ttl() const;
@@ -61,6 +62,9 @@ class Lease {
   // Called on the loop's thread.
   std::function<void(const LeaseStart& now)> on_beat;  // accepted: what an heir needs to know
   std::function<Millis()> stalled_for;                 // how long nothing has moved
+  // The service wants an end, but gives time: what runs may finish while the lease lasts, which is
+  // not extended any more. Where there is nobody to tell, that is the end.
+  std::function<void()> on_stopping;
 
   struct Impl;
 
