@@ -106,8 +106,8 @@ class Rule:
 
 class Between:
     def __init__(self, upstream):
-        parts = urllib.parse.urlsplit(upstream)
-        self.upstream, self.rules, self.requests, self.streams = (parts.hostname, parts.port), [], [], set()
+        self.rules, self.requests, self.streams = [], [], set()
+        self.move(upstream)
         self.frame = None  # callable(event) -> the event, another, None (it is left out) or HangUp
         self.lock = threading.Lock()
         outer = self
@@ -137,6 +137,10 @@ class Between:
         self.server.shutdown()
         self.server.server_close()
         self.cut()
+
+    def move(self, upstream):
+        parts = urllib.parse.urlsplit(upstream)
+        self.upstream = (parts.hostname, parts.port)
 
     def on(self, method, path, action, times=-1, when=None):
         """The next `times` requests that fit are given to `action(asked, forward)`; the rule, to be taken off or counted."""
@@ -230,8 +234,8 @@ class Connection:
     def ask(self, asked):
         """The service's answer, its body not yet read. A connection that had gone stale is made anew."""
         for fresh in (False, True):
-            if fresh or not self.service:
-                self.service = http.client.HTTPConnection(*self.between.upstream, timeout=700)
+            if fresh or not self.service or self.place != self.between.upstream:
+                self.service, self.place = http.client.HTTPConnection(*self.between.upstream, timeout=700), self.between.upstream
             headers = {name: value for name, value in asked.headers.items() if name not in HOP}
             try:
                 self.service.request(asked.method, asked.target, body=asked.body or None, headers=headers)

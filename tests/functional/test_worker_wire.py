@@ -4,21 +4,18 @@ labels: privileged timeout=300
 """
 import base64
 import concurrent.futures
-import contextlib
 import json
-import os
 import re
 import signal
 
-from between import Between, HangUp
+from between import HangUp
 from fake_messages import FakeMessages, stream, text, tool
 from harness import Glovebox, run, wait_for
 from sessions import Worker, lawful
 from support import Checks, equal
-from workers import OFFICIAL, OURS, Place
+from workers import ASK, OFFICIAL, OURS, Stage
 
 IDS = re.compile(r"\b(?:env|work|sesn|sevt|sthr|agent)_[0-9A-Za-z]+")
-ASK = [{"type": "agent_toolset_20260401", "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}]}]
 # Of the connection, of compression, and what a client tells of itself.
 OWN = {"host", "user-agent", "connection", "content-length", "accept-encoding", "accept-language", "sec-fetch-mode",
        "x-stainless-lang", "x-stainless-package-version", "x-stainless-os", "x-stainless-arch", "x-stainless-runtime",
@@ -27,55 +24,6 @@ OWN = {"host", "user-agent", "connection", "content-length", "accept-encoding", 
 
 def bash(command):
     return stream(tool("bash", {"command": command}))
-
-
-class Stage:
-    """One shape with one kind of worker: an environment, a directory and a proxy of its own."""
-
-    def __init__(self, gb, fake, tmp, shape, kind):
-        self.fake, self.kind, self.name = fake, kind, f"{shape}-{kind}"
-        self.mark = "case:" + self.name
-        self.home = os.path.join(tmp, self.name)
-        self.workdir = os.path.join(self.home, "work")
-        os.makedirs(self.workdir)
-        self.place = Place(gb, self.home, self.name)
-        self.brain, self.between = self.place.brain, Between(gb.brain.url)
-
-    def script(self, *turns):
-        self.fake.script(self.mark, list(turns))
-
-    def session(self, tools=None):
-        agent = self.brain.agent("asked", tools=tools) if tools else self.place.agent
-        self.id = self.brain.session(agent, self.place.environment)["id"]
-        self.brain.say(self.id, self.mark)
-        return self
-
-    def worker(self, **more):
-        return self.place.either(self.kind, self.workdir, ANTHROPIC_BASE_URL=self.between.url, **more)
-
-    def items(self):
-        return self.brain.get(f"/v1/environments/{self.place.environment}/work").expect(200).json["data"]
-
-    def item(self):
-        (item,) = self.items()
-        return item
-
-    def stop(self, **body):
-        return self.brain.post(f"/v1/environments/{self.place.environment}/work/{self.item()['id']}/stop", body).expect(200)
-
-    def over(self, worker, limit=60):
-        """Waits until the worker is done with the item and polls again, then lets it go."""
-        with contextlib.suppress(IndexError):
-            last = self.between.of("POST", "/(stop|heartbeat)$")[-1].number
-        polls = lambda: [a for a in self.between.of("GET", "/work/poll$") if a.number > max(last, self.claimed())]
-        wait_for("the next poll", polls, limit)
-        worker.signal().end()
-
-    def claimed(self):
-        return next(a.number for a in self.between.of("POST", "/ack$"))
-
-    def file(self, name):
-        return os.path.exists(os.path.join(self.workdir, name))
 
 
 # --- the shapes ---------------------------------------------------------------------------------------------------------

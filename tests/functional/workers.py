@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 
 import harness
+from between import Between
 from harness import note, wait_for
 from node_packages import HERE, PACKAGES, installed, node
 from sessions import Brain
@@ -143,3 +144,55 @@ class Started:
 
 def gone(pids_of):
     return lambda: not any(os.path.exists(f"/proc/{pid}") for pid in pids_of)
+
+
+ASK = [{"type": "agent_toolset_20260401", "configs": [{"name": "bash", "permission_policy": {"type": "always_ask"}}]}]
+
+
+class Stage:
+    """One case with one kind of worker: an environment, a directory and a proxy of its own, and a conversation that names the case."""
+
+    def __init__(self, gb, fake, tmp, name, kind=OURS):
+        self.fake, self.kind, self.name = fake, kind, f"{name}-{kind}"
+        self.mark = "case:" + self.name
+        self.home = os.path.join(tmp, self.name)
+        self.workdir = os.path.join(self.home, "work")
+        os.makedirs(self.workdir)
+        self.place = Place(gb, self.home, self.name)
+        self.brain, self.between = self.place.brain, Between(gb.brain.url)
+
+    def move(self, url):
+        """The brain is somewhere else now; the worker need not know."""
+        self.brain = Brain(url, self.brain.key)
+        self.between.move(url)
+
+    def script(self, *turns):
+        self.fake.script(self.mark, list(turns))
+
+    def session(self, tools=None):
+        agent = self.brain.agent("asked", tools=tools) if tools else self.place.agent
+        self.id = self.brain.session(agent, self.place.environment)["id"]
+        self.brain.say(self.id, self.mark)
+        return self
+
+    def worker(self, **more):
+        return self.place.either(self.kind, self.workdir, ANTHROPIC_BASE_URL=self.between.url, **more)
+
+    def items(self):
+        return self.brain.get(f"/v1/environments/{self.place.environment}/work").expect(200).json["data"]
+
+    def item(self):
+        (item,) = self.items()
+        return item
+
+    def stop(self, **body):
+        return self.brain.post(f"/v1/environments/{self.place.environment}/work/{self.item()['id']}/stop", body).expect(200)
+
+    def over(self, worker, limit=60):
+        """Waits until the worker is done with the item and polls again, then lets it go."""
+        last = self.between.of("POST", "/(ack|stop|heartbeat)$")[-1].number
+        wait_for("the next poll", lambda: [a for a in self.between.of("GET", "/work/poll$") if a.number > last], limit)
+        worker.signal().end()
+
+    def file(self, name):
+        return os.path.exists(os.path.join(self.workdir, name))

@@ -10,7 +10,7 @@ const { ANTHROPIC_ENVIRONMENT_ID: environmentId, ANTHROPIC_ENVIRONMENT_KEY: envi
 const client = new Anthropic({ apiKey: null, authToken: environmentKey, logLevel: "info" });
 const workers = Array.from({ length: Number(sessions) }, (_, i) =>
   new EnvironmentWorker({
-    client, environmentId, environmentKey, workdir, maxIdleMs: Number(maxIdleMs), workerId: `official-${i}`,
+    client, environmentId, environmentKey, workdir, maxIdleMs: Number(maxIdleMs), workerId: `official-${process.pid}-${i}`,
   }).run(stop.signal));
 await Promise.all(workers).catch((error) => { if (!stop.signal.aborted) throw error; });
 process.exit(0);
