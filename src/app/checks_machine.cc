@@ -3,8 +3,10 @@
 #include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "app/checks.h"
@@ -107,6 +109,40 @@ Finding in_kernel(std::string_view file_system) {
   return {Verdict::warn, "not in the kernel (or its module is not loaded)"};
 }
 
+// A btrfs that nobody has mounted yet may be a module that mount loads.
+Finding btrfs(const Machine&) {
+  Finding found = in_kernel("btrfs");
+  if (found.verdict == Verdict::ok) return found;
+  Fd fs(static_cast<int>(::syscall(SYS_fsopen, "btrfs", 0)));
+  return fs ? Finding{Verdict::ok, "a module of the kernel"} : found;
+}
+
+// It is mounted for the engine alone, which lets root look.
+Finding pool(const Machine& machine) {
+  const std::string& set = machine.config.engine.pool;
+  std::string file = machine.config.state + "/engine/pool.btrfs";
+  struct stat info{};
+  bool in_file = ::stat(file.c_str(), &info) == 0;
+  std::string kind = !set.empty() ? "directory " + set : in_file ? "file " + file : "";
+  if (kind.empty()) return {Verdict::ok, "made at the first start"};
+  if (in_file && set.empty())
+    kind +=
+        str(", ", cli::human_bytes(static_cast<std::uint64_t>(info.st_blocks) * 512), " on disk");
+  auto endpoints = read_endpoints(machine.config.state);
+  pid_t engine = 0;
+  if (endpoints)
+    for (const PartStatus& part : endpoints->parts)
+      if (part.name == "engine") engine = part.pid;
+  struct statvfs room{};
+  std::string seen = str("/proc/", engine, "/root", machine.config.state, "/engine/pool");
+  if (engine == 0 || ::statvfs(seen.c_str(), &room) < 0) return {Verdict::ok, kind};
+  std::uint64_t free = static_cast<std::uint64_t>(room.f_bavail) * room.f_frsize;
+  std::uint64_t size = static_cast<std::uint64_t>(room.f_blocks) * room.f_frsize;
+  bool low = free < static_cast<std::uint64_t>(machine.config.engine.reserve_mb) << 20;
+  return {low ? Verdict::warn : Verdict::ok,
+          str(kind, ", ", cli::human_bytes(free), " of ", cli::human_bytes(size), " free")};
+}
+
 Finding program(std::initializer_list<const char*> names) {
   std::string tried;
   for (const char* name : names) {
@@ -147,10 +183,17 @@ std::span<const Check> machine_checks() {
       {"ways in", true, "brain and orchestrator run as users of their own",
        "put the state directory (--state) where others may pass, or chmod o+x what is named",
        ways_in},
-      {"btrfs", false, "snapshots, once they come", "modprobe btrfs",
-       [](const Machine&) { return in_kernel("btrfs"); }},
-      {"loop devices", false, "a pool for snapshots in a file, once it comes", "modprobe loop",
+      {"btrfs", true, "the files of boxes: disk limits, snapshots, forks",
+       "modprobe btrfs, or a kernel that has it", btrfs},
+      {"mkfs.btrfs", false, "the first start makes a pool in a file",
+       "apt-get install btrfs-progs, or name a directory on btrfs: engine.pool",
+       [](const Machine&) { return program({"mkfs.btrfs"}); }},
+      {"loop devices", false, "the pool in a file",
+       "modprobe loop; for a container --device=/dev/loop-control and loop devices; or name a "
+       "directory on btrfs: engine.pool",
        [](const Machine&) { return device("/dev/loop-control"); }},
+      {"pool", false, "the files of boxes", "free some, or put the state directory on another disk",
+       pool},
       {"fuse", false, "file systems inside boxes, once they come", "modprobe fuse",
        [](const Machine&) { return device("/dev/fuse"); }},
       {"nft", false, "network of boxes, once it comes", "apt-get install nftables",

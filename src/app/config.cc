@@ -65,6 +65,7 @@ const Setting kSettings[] = {
     {"engine.default_pids",
      Number{[](Config& c) -> auto& { return c.engine.default_pids; }, 16, 4'194'304}},
     {"engine.reserve_mb", Number{[](Config& c) -> auto& { return c.engine.reserve_mb; }, 0, kMany}},
+    {"engine.pool", Text([](Config& c) -> auto& { return c.engine.pool; })},
     {"brain.listen", Text([](Config& c) -> auto& { return c.brain.listen; })},
     {"brain.allowed_hosts", List([](Config& c) -> auto& { return c.brain.allowed_hosts; })},
     {"brain.model_url", Text([](Config& c) -> auto& { return c.brain.model_url; })},

@@ -30,6 +30,7 @@ struct Config {
     std::int64_t idle_cpu_percent = 5;
     std::int64_t default_pids = 512;
     std::int64_t reserve_mb = 1024;
+    std::string pool;  // a directory on btrfs for the files of boxes; empty: a file of the engine's
   } engine;
 
   struct Brain {

@@ -5,6 +5,7 @@
 #include "engine/api.h"
 #include "engine/engine.h"
 #include "net/task.h"
+#include "sys/mount.h"
 
 namespace glovebox::app {
 
@@ -30,7 +31,8 @@ engine::Options engine_options(const Daemon& daemon) {
           .pause_after_secs = set.pause_after_secs,
           .idle_cpu_percent = set.idle_cpu_percent,
           .default_pids = set.default_pids,
-          .reserve_mb = set.reserve_mb};
+          .reserve_mb = set.reserve_mb,
+          .pool = set.pool};
 }
 
 // Every box costs a few descriptors.
@@ -65,6 +67,8 @@ Task<void> purge(Daemon* daemon) {
 }
 
 Result<int> run(cli::Context& context, cli::Args& args, cli::Output&) {
+  // The pool is mounted for us, the launcher and boxes only.
+  TRY_DO(sys::own_mount_namespace());
   return run_daemon(context, part_named("engine"), args.flag("--purge") ? purge : serve,
                     open_files);
 }

@@ -28,11 +28,13 @@ Result<uid_t> Core::take_range() {
 
 // Upper and work directory. Programs that look their own name up must find it without asking
 // anybody.
-Result<void> Core::make_box_dir(const std::string& id, const BoxPlan& plan) const {
+Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const {
   if (!plan.snapshot.empty())
     return Error{Code::unsupported, "a box of a snapshot", "NOT_IMPLEMENTED"};
+  TRY_DO(storage->make_upper(id));
+  TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
   std::string dir = path(box_dir(id));
-  for (auto part : {"/u/etc", "/w"}) TRY_DO(sys::make_dirs(dir + part, 0755));
+  TRY_DO(sys::make_dirs(dir + "/u/etc", 0755));
   TRY_DO(sys::create_file(dir + "/u/etc/hostname", id + "\n", 0644));
   return sys::create_file(dir + "/u/etc/hosts", wire::hosts_file(id), 0644);
 }
@@ -51,7 +53,9 @@ Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of) {
 Task<Blank> Core::make_blank(BoxPlan plan) {
   CO_TRY(base, take_range());
   Blank blank{random_id(kIdLength), base};
-  auto made = make_box_dir(blank.id, plan);
+  // A commit of the pool can hold this up, and the loop must not wait for it.
+  std::function<Result<void>()> make = [this, blank, plan] { return make_files(blank.id, plan); };
+  auto made = co_await pool.run(std::move(make));
   if (made) made = co_await prepare(blank, plan.image);
   if (made) co_return blank;
   // It may exist all the same (an answer that came too late): cleaned like any box before its ids

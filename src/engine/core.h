@@ -20,6 +20,7 @@
 #include "engine/launcher_link.h"
 #include "engine/life.h"
 #include "engine/records.h"
+#include "engine/storage.h"
 #include "net/loop.h"
 #include "sys/cgroup.h"
 
@@ -69,6 +70,8 @@ struct Core {
   Task<void> regain_launcher();
   Task<void> watch(std::string id, pid_t pid);  // a box whose parent is no launcher of ours
   Task<void> open_launcher();
+  Task<void> open_storage();
+  Task<void> tend_storage();
 
   // blanks.cc
   Task<Blank> make_blank(BoxPlan plan);  // with an id and user ids of its own
@@ -76,7 +79,7 @@ struct Core {
   // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
   // once the launcher has forgotten the box it was.
   Task<void> prepare(Blank blank, std::shared_ptr<const Image> of);
-  Result<void> make_box_dir(const std::string& id, const BoxPlan& plan) const;
+  Result<void> make_files(const std::string& id, const BoxPlan& plan) const;  // blocks
   Task<void> keep_blanks();
   Result<uid_t> take_range();
 
@@ -84,7 +87,6 @@ struct Core {
   Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
   Result<void> check(const wire::CreateSandbox& spec) const;
   wire::BoxLimits limits_of(const wire::Resources& resources) const;
-  Result<void> check_room() const;
   Result<BoxPlan> plan_of(const wire::CreateSandbox& spec) const;
   Task<void> launch(std::shared_ptr<Box> box, BoxPlan plan);
   Task<void> start(std::shared_ptr<Box> box);  // from a prepared box to one whose entrypoint runs
@@ -145,7 +147,7 @@ struct Core {
   Task<T> finish(std::string name, Task<T> task);
 
   std::string path(std::string_view below) const { return str(options.state_dir, "/", below); }
-  std::string box_dir(std::string_view id) const { return str("boxes/", id); }
+  std::string box_dir(std::string_view id) const { return str("pool/boxes/", id); }
   std::string hand_socket(std::string_view id) const { return str("hands/", id, ".sock"); }
 
   net::Loop& loop;
@@ -156,6 +158,7 @@ struct Core {
                  // name
   std::optional<Records> records;
   std::optional<Claims> claims;
+  std::optional<Storage> storage;
   sys::CgroupRoots cgroups;
   std::shared_ptr<const Image> image;  // the default one
   std::map<std::string, std::shared_ptr<Box>> boxes;

@@ -1,7 +1,6 @@
 // Creating a sandbox, and changing one.
 
 #include <sys/socket.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <chrono>
@@ -59,20 +58,7 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
     return Error{Code::exhausted,
                  str("there are ", boxes.size(), " sandboxes, the limit of this engine"),
                  "TOO_MANY_SANDBOXES"};
-  return check_room();
-}
-
-// Refused before anything breaks: what runs must go on being able to write.
-Result<void> Core::check_room() const {
-  struct statvfs info{};
-  if (::statvfs(options.state_dir.c_str(), &info) < 0) return sys_error("look at free space");
-  auto free_mb = static_cast<std::int64_t>(info.f_bavail * info.f_frsize >> 20);
-  if (free_mb < options.reserve_mb)
-    return Error{Code::exhausted,
-                 str("only ", free_mb, " MB of disk are free in ", options.state_dir, ", and ",
-                     options.reserve_mb, " are kept in reserve"),
-                 "DISK_FULL"};
-  return ok;
+  return storage->check_room();
 }
 
 Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
@@ -152,6 +138,12 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
 
 Task<void> Core::start(std::shared_ptr<Box> box) {
   const wire::SandboxRecord& record = box->record;
+  if (record.resources.disk_mb != wire::Resources().disk_mb) {  // what blanks have
+    std::function<Result<void>()> limit = [this, id = record.id, mb = record.resources.disk_mb] {
+      return storage->limit_upper(id, mb);
+    };
+    CO_TRY_DO(co_await pool.run(std::move(limit)), "disk limit");
+  }
   CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
   CO_FAULT("create.after_socket");
   wire::LaunchBox plan;

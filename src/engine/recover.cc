@@ -20,6 +20,7 @@ namespace glovebox::engine {
 
 namespace {
 
+constexpr Millis kTendPause = 2s;  // between looks at the room in the pool
 constexpr std::int64_t kKeepTerminatedMs = 30ll * 24 * 3600 * 1000;
 
 // A small file that is made once: the instance's id, its key.
@@ -60,7 +61,7 @@ pid_t hand_pid(const sys::BoxCgroups& groups) {
 
 Task<void> Core::open() {
   CO_TRY_DO(sys::make_dirs(options.state_dir, 0700), "state directory");
-  for (auto part : {"boxes", "hands", "images"}) CO_TRY_DO(sys::make_dirs(path(part), 0700));
+  for (auto part : {"hands", "images"}) CO_TRY_DO(sys::make_dirs(path(part), 0700));
   CO_TRY(id, keep(path("instance"), random_id(8)));
   CO_TRY(key, keep(path("token.key"), random_bytes(32)));
   instance = id;
@@ -78,6 +79,7 @@ Task<void> Core::open() {
     log::warn("engine.no_limit", {{"controller", missing}});
   CO_TRY_DO(sys::prepare(cgroups, prefix), "control groups");
 
+  CO_TRY_DO(co_await open_storage());
   auto host = std::make_shared<HostImage>();
   std::function<Result<void>()> build = [this, host]() -> Result<void> {
     TRY(built, build_host_image(path("images")), "image of this machine");
@@ -97,6 +99,26 @@ Task<void> Core::open() {
   CO_TRY_DO(co_await recover());
   work.spawn("blanks", keep_blanks());
   work.spawn("idle", watch_idle());
+  work.spawn("pool", tend_storage());
+  co_return ok;
+}
+
+Task<void> Core::open_storage() {
+  std::function<Result<void>()> open = [this]() -> Result<void> {
+    TRY(opened, Storage::open({options.state_dir, options.pool, instance, options.reserve_mb}));
+    storage.emplace(std::move(opened));
+    return ok;
+  };
+  co_return co_await pool.run(std::move(open));
+}
+
+Task<void> Core::tend_storage() {
+  while (!closing) {
+    std::function<Result<void>()> tend = [this] { return storage->tend(); };
+    auto tended = co_await pool.run(std::move(tend));
+    if (!tended) log::warn("engine.pool", {{"error", tended.error().what}});
+    if (!co_await net::sleep(kTendPause)) break;  // told to stop
+  }
   co_return ok;
 }
 
@@ -179,7 +201,7 @@ Result<void> Core::sweep(const std::set<std::string>& known) {
   std::set<std::string> strays;
   TRY(in_kernel, sys::list_boxes(cgroups, prefix));
   strays.insert(in_kernel.begin(), in_kernel.end());
-  TRY(on_disk, names_in(path("boxes")));
+  TRY(on_disk, storage->uppers());
   strays.insert(on_disk.begin(), on_disk.end());
   TRY(sockets, names_in(path("hands")));
   for (const auto& socket : sockets) strays.insert(socket.substr(0, socket.rfind(".sock")));

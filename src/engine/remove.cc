@@ -10,7 +10,6 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "engine/finish.h"
-#include "sys/tree.h"
 
 namespace glovebox::engine {
 
@@ -116,9 +115,7 @@ Task<void> Core::clean(std::string id, uid_t base) {
   auto done = co_await clean_kernel(id);
   if (done) done = fault("delete.after_kernel");
   if (done) {
-    std::function<Result<void>()> remove_files = [this, id] {
-      return sys::remove_tree(path(box_dir(id)));
-    };
+    std::function<Result<void>()> remove_files = [this, id] { return storage->remove_upper(id); };
     done = co_await pool.run(std::move(remove_files));
   }
   if (done) done = fault("delete.after_files");

@@ -207,6 +207,8 @@ Result<void> enter_launcher_root(const LauncherMounts& mounts) {
   TRY_DO(bring("/proc", root + "/proc"));
   TRY_DO(bring("/usr", root + "/usr"));
   TRY_DO(bring(mounts.state_dir, root + "/state"));
+  // Mounted in it, or a part of it: a copy of a mount does not have what is mounted below.
+  TRY_DO(bring(mounts.state_dir + "/pool", root + "/state/pool"));
   TRY_DO(make_dir(root + "/cg"));
   for (auto [name, path] : {std::pair{"unified", &mounts.unified},
                             {"memory", &mounts.memory},

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <linux/securebits.h>
+#include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -132,6 +133,13 @@ Result<Fd> make_overlay(const std::string& lower, const std::string& upper, cons
     return Error{Code::internal,
                  "the overlay came up read-only: its upper directory cannot be used"};
   return mount;
+}
+
+Result<void> own_mount_namespace() {
+  if (::unshare(CLONE_NEWNS) < 0) return sys_error("own mount namespace");
+  if (::mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
+    return sys_error("keep our mounts to ourselves");
+  return ok;
 }
 
 Result<void> pivot_to(const std::string& new_root) {

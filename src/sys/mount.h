@@ -34,6 +34,11 @@ Result<Fd> make_fs(const char* type, const char* source, FsOptions options,
 Result<Fd> make_overlay(const std::string& lower, const std::string& upper, const std::string& work,
                         uid_t base, std::uint64_t attributes);
 
+// From now on this process, and the threads it starts, have mounts of their own: the machine's
+// still come and go here, ours are seen by nobody else and end with the last process that has them.
+// To be called before there are threads.
+Result<void> own_mount_namespace();
+
 // Makes `new_root` (a mount point) the root of this mount namespace and forgets the old one.
 Result<void> pivot_to(const std::string& new_root);
 

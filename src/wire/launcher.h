@@ -14,7 +14,7 @@ namespace glovebox::wire {
 // The version stands in the name of the socket. An engine of another version finds no launcher and
 // starts its own; the old one stays the parent of its boxes and goes when the last of them has
 // ended.
-inline constexpr const char* kLauncherSocket = "launcher-1.sock";
+inline constexpr const char* kLauncherSocket = "launcher-2.sock";
 inline constexpr std::size_t kLauncherMessage = 128 * 1024;
 
 enum class LauncherType : std::uint8_t {

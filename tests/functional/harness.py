@@ -520,6 +520,10 @@ class Glovebox:
     def engine_pid(self):
         return self.pid("engine")
 
+    def engine_path(self, *names):
+        """A path below the engine's state directory as the engine sees it: the pool is mounted for it alone."""
+        return os.path.join(f"/proc/{self.engine_pid()}/root{self.state}", "engine", *names)
+
     def kill_part(self, part, wait=True):
         """SIGKILL: no chance to say goodbye. The supervisor starts a new one; waits until that answers. Returns the old pid."""
         pid = wait_for(f"a process of {part}", lambda: self.pid(part))

@@ -148,8 +148,7 @@ def settle(gb, limit=30):
     owned = Owned(gb.state, gb.instance)
 
     def count():
-        folders = {name: len(os.listdir(path)) for name in ("boxes", "hands")
-                   if os.path.isdir(path := os.path.join(gb.state, "engine", name))}
+        folders = {name: len(os.listdir(path)) for name in ("pool/boxes", "pool/snapshots", "hands") if os.path.isdir(path := gb.engine_path(name))}
         return {"processes": len(owned.processes()), "cgroups": len(owned.cgroups()), "mounts": len(owned.mounts()),
                 "namespaces": len(owned.namespaces()), **folders}
 
