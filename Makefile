@@ -52,6 +52,7 @@ bench: release  ## Measure beside the bare system calls, runc and podman; tables
 	@tools/install-deps.sh --peers
 	@$(PYTHON) bench/run.py --build $(RELEASE)
 	@$(PYTHON) bench/session.py --build $(RELEASE)
+	@$(PYTHON) bench/worker.py --build $(RELEASE)
 
 fuzz: deps  ## Run each fuzz target for a minute (FUZZ_SECONDS); what it finds goes to fuzz/crashes
 	@test -f build-fuzz/build.ninja || cmake --preset fuzz >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }

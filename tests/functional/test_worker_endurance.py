@@ -148,9 +148,11 @@ def workers_killed(gb, stage, choice):
             wait_for("a call more", lambda: len(lines(stage)) > done, 60)
             time.sleep(choice.uniform(0, 0.4))  # a random moment
             serving = max(range(2), key=lambda n: workers[n][1].log().count("call.end") if workers[n][1].below() else -1)
-            below = workers[serving][1].below()
-            workers[serving][1].signal(signal.SIGKILL).end()
+            context, worker = workers[serving]
+            below = worker.below()
+            worker.signal(signal.SIGKILL).end()
             wait_for("the end of what it ran", gone(below), 60)
+            context.__exit__(None, None, None)
             answered = sum(e["type"] == "user.tool_result" for e in stage.brain.events(stage.id))
             before.append((answered, [ran()[n] for n in range(answered)]))
             workers[serving] = start()
