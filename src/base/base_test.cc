@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "base/characters.h"
 #include "base/error.h"
 #include "base/metrics.h"
 #include "base/random.h"
@@ -17,6 +18,14 @@ Result<int> quarter(int n) {
   TRY(once, half(n), "first half of ", n);
   TRY(twice, half(once), "second half of ", n);
   return twice;
+}
+
+TEST(Str, HalvesOfCharactersBecomeOneThatSaysSo) {
+  EXPECT_EQ(whole_characters(R"({"a":"\ud800"})"), R"({"a":"\ufffd"})");
+  EXPECT_EQ(whole_characters(R"(\udc00\ud83d\ude00\uD83D)"), R"(\ufffd\ud83d\ude00\ufffd)");
+  EXPECT_EQ(whole_characters(R"(\ud83d\ud83d\ude00)"), R"(\ufffd\ud83d\ude00)");
+  EXPECT_EQ(whole_characters(R"(\\ud800 \u00e9 \ud8)"), R"(\\ud800 \u00e9 \ud8)");
+  EXPECT_EQ(whole_characters("\"\xff\\"), "\"\xef\xbf\xbd\\");
 }
 
 TEST(Error, ContextStandsOutermostFirst) {

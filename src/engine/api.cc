@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "engine/api_routing.h"
 #include "engine/api_state.h"
+#include "engine/api_trees.h"
 #include "net/task.h"
 
 namespace glovebox::engine {
@@ -16,6 +17,7 @@ namespace {
 constexpr std::size_t kSmall = 64 * 1024;
 constexpr std::size_t kStart = 1 << 20;
 constexpr std::size_t kToolInput = 8 << 20;
+constexpr std::size_t kPlaced = 64 << 20;  // a file of a skill, which may be all of it
 struct Row {
   std::string_view method, pattern;
   Reply (*handler)(ApiState&, Request);
@@ -100,6 +102,10 @@ constexpr Row kDataPlane[] = {
     {"POST", "/blob/sign", comes_later, Body::whole, kSmall},
     // Ours.
     {"GET", "/exec/ws", exec_socket},
+    {"GET", "/trees", list_tree},
+    {"POST", "/trees", make_tree, Body::whole, kSmall},
+    {"PUT", "/trees", place_file, Body::whole, kPlaced},
+    {"DELETE", "/trees", remove_tree},
     {"POST", "/tools/{tool}", call_tool, Body::whole, kToolInput, true},
     {"DELETE", "/tools/calls/{key}", end_tool_call},
 };

@@ -2,7 +2,7 @@
 // here opens a path.
 #include <cerrno>
 
-#include "engine/api_state.h"
+#include "engine/api_trees.h"
 #include "net/task.h"
 
 namespace glovebox::engine {
@@ -34,40 +34,6 @@ wire::StartSpec file_operation(std::string verb, std::string path) {
   spec.kind = wire::Kind::file;
   spec.argv = {std::move(verb), std::move(path)};
   return spec;
-}
-
-bool succeeded(const wire::ProcessInfo& info) {
-  return info.status == wire::Status::exited && info.exit_code == 0;
-}
-
-// A file operation fails with errno as its exit code and the reason on stderr.
-Error file_error(const wire::ProcessInfo& info, std::string_view stderr_text) {
-  if (info.status != wire::Status::exited)
-    return {Code::internal, str("the file operation was ended by signal ", info.signal)};
-  std::string what = valid_utf8(trim(stderr_text.substr(0, kMaxReason)));
-  if (what.empty()) what = errno_name(info.exit_code);
-  switch (info.exit_code) {
-    case ENOENT: return {Code::not_found, what};
-    case EISDIR: return {Code::invalid, what, "IS_DIRECTORY"};
-    case ENOTDIR: return {Code::invalid, what, "NOT_A_DIRECTORY"};
-    case EACCES:
-    case EPERM:
-    case EROFS: return {Code::forbidden, what};
-    case EINVAL:
-    case ENAMETOOLONG:
-    case ELOOP:
-    case ENXIO:
-    case ENODEV:
-    case EOPNOTSUPP: return {Code::invalid, what};
-    case EFBIG: return {Code::too_large, what};
-    case EEXIST:
-    case ENOTEMPTY:
-    case EBUSY:
-    case ETXTBSY: return {Code::conflict, what};
-    case ENOSPC:
-    case EDQUOT: return {Code::exhausted, what, "DISK_FULL"};
-    default: return {Code::internal, what};
-  }
 }
 
 // What came of a file before it was known that there is one.
@@ -121,6 +87,39 @@ Task<std::string> file_call(ApiState& api, Request request, std::string verb) {
 }
 
 }  // namespace
+
+bool succeeded(const wire::ProcessInfo& info) {
+  return info.status == wire::Status::exited && info.exit_code == 0;
+}
+
+Error file_error(const wire::ProcessInfo& info, std::string_view stderr_text) {
+  if (info.status != wire::Status::exited)
+    return {Code::internal, str("the file operation was ended by signal ", info.signal)};
+  std::string what = valid_utf8(trim(stderr_text.substr(0, kMaxReason)));
+  if (what.empty()) what = errno_name(info.exit_code);
+  switch (info.exit_code) {
+    case ENOENT: return {Code::not_found, what};
+    case EISDIR: return {Code::invalid, what, "IS_DIRECTORY"};
+    case ENOTDIR: return {Code::invalid, what, "NOT_A_DIRECTORY"};
+    case EACCES:
+    case EPERM:
+    case EROFS: return {Code::forbidden, what};
+    case EINVAL:
+    case ENAMETOOLONG:
+    case ELOOP:
+    case ENXIO:
+    case ENODEV:
+    case EOPNOTSUPP: return {Code::invalid, what};
+    case EFBIG: return {Code::too_large, what};
+    case EEXIST:
+    case ENOTEMPTY:
+    case EBUSY:
+    case ETXTBSY: return {Code::conflict, what};
+    case ENOSPC:
+    case EDQUOT: return {Code::exhausted, what, "DISK_FULL"};
+    default: return {Code::internal, what};
+  }
+}
 
 Reply read_file(ApiState& api, Request request) {
   CO_TRY(path, path_param(request));

@@ -4,6 +4,7 @@
 
 #include "engine/api_state.h"
 #include "net/task.h"
+#include "wire/trees.h"
 
 namespace glovebox::engine {
 
@@ -26,22 +27,36 @@ Result<std::string> key_of(const Request& request) {
   return std::string(*key);
 }
 
-wire::StartSpec spec_of(const std::string& tool, const std::string& key) {
+// ?root=DIR and ?read_only_root=DIR, each as often as there are some: as the hand wants them.
+Result<std::vector<std::string>> roots_of(const Request& request) {
+  std::vector<std::string> roots;
+  for (const std::string& part : split(request.query, '&')) {
+    Request one;
+    one.query = part;
+    for (auto [name, mark] : {std::pair{"root", "rw:"}, {"read_only_root", "ro:"}})
+      if (auto path = one.query_value(name)) roots.push_back(mark + *path);
+  }
+  if (roots.size() > wire::kMaxToolRoots)
+    return Error{Code::invalid, str("root: at most ", wire::kMaxToolRoots)};
+  return roots;
+}
+
+wire::StartSpec spec_of(const std::string& tool, const std::string& key,
+                        const std::vector<std::string>& roots) {
   wire::StartSpec spec;
   spec.kind = wire::Kind::tool;
   spec.argv = {tool};
   spec.stdin_mode = wire::StdinMode::pipe;
-  if (!key.empty()) {
-    spec.argv.push_back(key);
-    spec.timeout_ms = kKeyedLimitMs;
-  }
+  if (!key.empty() || !roots.empty()) spec.argv.push_back(key);
+  spec.argv.insert(spec.argv.end(), roots.begin(), roots.end());
+  if (!key.empty()) spec.timeout_ms = kKeyedLimitMs;
   return spec;
 }
 
 // Goes on when the client has gone: a call is begun whole or not at all.
 Task<void> start_keyed(std::shared_ptr<HandLink> hand, std::shared_ptr<ToolCalls> calls,
-                       std::string tool, std::string key, std::string input) {
-  auto operation = co_await Operation::start(hand, spec_of(tool, key));
+                       std::string key, wire::StartSpec spec, std::string input) {
+  auto operation = co_await Operation::start(hand, std::move(spec));
   auto fed = operation ? co_await (*operation)->feed(std::move(input))
                        : Result<void>(std::move(operation.error()));
   if (!fed) {
@@ -54,9 +69,10 @@ Task<void> start_keyed(std::shared_ptr<HandLink> hand, std::shared_ptr<ToolCalls
 }
 
 Task<std::shared_ptr<Operation>> begin_keyed(ApiState& api, std::shared_ptr<HandLink> hand,
-                                             std::string tool, std::string key, std::string input) {
+                                             std::string key, wire::StartSpec spec,
+                                             std::string input) {
   auto calls = api.tool_calls.of(hand);
-  auto start = [&] { api.tasks.spawn("tool.start", start_keyed(hand, calls, tool, key, input)); };
+  auto start = [&] { api.tasks.spawn("tool.start", start_keyed(hand, calls, key, spec, input)); };
   for (;;) {
     CO_TRY(handle, co_await calls->find_or_start(key, start));
     auto joined = co_await Operation::join(hand, handle);
@@ -66,9 +82,9 @@ Task<std::shared_ptr<Operation>> begin_keyed(ApiState& api, std::shared_ptr<Hand
   }
 }
 
-Task<std::shared_ptr<Operation>> begin(std::shared_ptr<HandLink> hand, std::string tool,
+Task<std::shared_ptr<Operation>> begin(std::shared_ptr<HandLink> hand, wire::StartSpec spec,
                                        std::string input) {
-  CO_TRY(operation, co_await Operation::start(hand, spec_of(tool, "")));
+  CO_TRY(operation, co_await Operation::start(hand, std::move(spec)));
   CO_TRY_DO(co_await operation->feed(std::move(input)));
   co_return operation;
 }
@@ -97,10 +113,13 @@ Reply call_tool(ApiState& api, Request request) {
                     "no such tool: there are bash, read, write, edit, glob and grep",
                     "UNKNOWN_TOOL"};
   CO_TRY(key, key_of(request));
+  CO_TRY(roots, roots_of(request));
   CO_TRY_DO(wire::check_tool_input(request.body));
   CO_TRY(box, co_await box_of(api, request));
-  auto begun = key.empty() ? begin(box.hand, tool, std::move(request.body))
-                           : begin_keyed(api, box.hand, tool, key, std::move(request.body));
+  wire::StartSpec spec = spec_of(tool, key, roots);
+  auto begun = key.empty()
+                   ? begin(box.hand, std::move(spec), std::move(request.body))
+                   : begin_keyed(api, box.hand, key, std::move(spec), std::move(request.body));
   CO_TRY(operation, co_await std::move(begun));
   CO_TRY(outcome, co_await operation->finish(kMaxToolResult));
   if (!key.empty()) api.tool_calls.of(box.hand)->ended(key);

@@ -20,7 +20,7 @@ Task<void> ToolCalls::learn() {
   CO_TRY(processes, co_await hand->list());
   if (std::exchange(learned_, true)) co_return ok;  // another did while we waited
   for (const wire::ProcessInfo& info : processes) {
-    if (info.kind != wire::Kind::tool || info.argv.size() != 2) continue;
+    if (info.kind != wire::Kind::tool || info.argv.size() < 2 || info.argv[1].empty()) continue;
     remember(info.argv[1], info.handle);
     if (info.status != wire::Status::running) ended(info.argv[1]);
   }

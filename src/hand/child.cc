@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "tools/tools.h"
+#include "wire/trees.h"
 
 namespace glovebox::hand {
 namespace {
@@ -108,13 +109,14 @@ void run(const Config& config, int socket, sys::Packet start) {
     case wire::Kind::file:
       (void)sys::send_packet(socket, std::string(1, kReady), {}, 0);
       ::close(socket);
-      ::_exit(run_file(spec->argv[0], spec->argv[1]));
+      ::_exit(wire::is_tree_verb(spec->argv[0]) ? run_tree(spec->argv)
+                                                : run_file(spec->argv[0], spec->argv[1]));
     case wire::Kind::tool: {
       // Tools look up programs and homes as a program started here would.
       ::clearenv();
       for (auto& entry : env) ::putenv(entry.data());
       (void)sys::send_packet(socket, std::string(1, kReady), {}, 0);
-      if (!run_tool_call(socket, spec->argv[0], *dir)) ::_exit(0);
+      if (!run_tool_call(socket, spec->argv, *dir)) ::_exit(0);
       return let_go();
     }
   }

@@ -62,7 +62,9 @@ Error exec_program(const std::vector<std::string>& argv, const std::vector<std::
 // Makes a terminal our controlling one and our three streams; its master goes to the hand.
 Result<void> open_terminal(int socket, const wire::StartSpec& spec, const Identity& identity);
 int run_file(const std::string& verb, const std::string& path);  // the exit code
+int run_tree(const std::vector<std::string>& argv);              // the same; see is_tree_verb()
 // True: this process can do another one. (A large one leaves too much memory behind.)
-bool run_tool_call(int socket, const std::string& tool, const std::string& workdir);
+// After tool and key come the roots beside the work directory: "rw:/path", "ro:/path".
+bool run_tool_call(int socket, const std::vector<std::string>& argv, const std::string& workdir);
 
 }  // namespace glovebox::hand

@@ -52,8 +52,11 @@ tools::ToolResult call_bash(int socket, const std::string& json, const tools::Co
 
 }  // namespace
 
-bool run_tool_call(int socket, const std::string& tool, const std::string& workdir) {
+bool run_tool_call(int socket, const std::vector<std::string>& argv, const std::string& workdir) {
+  const std::string& tool = argv[0];
   tools::Context context{.workdir = workdir};
+  for (std::size_t i = 2; i < argv.size(); ++i)
+    context.allowed_roots.push_back({argv[i].substr(3), argv[i].starts_with("ro:")});
   auto input = read_input();
   if (!input) return write_result({str(tool, ": ", input.error().what), true});
   auto result =

@@ -57,6 +57,51 @@ TEST_F(Files, AFileIsReplacedAtTheEndAndKeepsItsMode) {
   EXPECT_EQ(fs::status(path("f")).permissions(), fs::perms(0750));
 }
 
+StartSpec place(const std::string& path, const std::string& base, const std::string& mode) {
+  StartSpec spec = file("place", path);
+  spec.argv.insert(spec.argv.end(), {base, mode});
+  return spec;
+}
+
+TEST_F(Files, ATreeIsMadeSeenAndTakenAway) {
+  EXPECT_EQ(engine_.run(file("folder", path("mnt/m"))).info.exit_code, 0);
+  auto placed = engine_.run(place(path("mnt/m/a/b"), path("mnt/m"), "755"), "abc");
+  EXPECT_EQ(placed.info.exit_code, 0) << placed.err;
+  EXPECT_EQ(engine_.run(place(path("mnt/m/a/b"), path("mnt/m"), "600"), "abcd").info.exit_code, 0);
+  struct stat info{};
+  ASSERT_EQ(::stat(path("mnt/m/a/b").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0600u);
+  ASSERT_EQ(::stat(path("mnt/m/a").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777, 0700u);
+  fs::create_symlink("/etc/passwd", path("mnt/m/link"));
+  ASSERT_EQ(::mkfifo(path("mnt/m/pipe").c_str(), 0600), 0);
+  auto seen = engine_.run(file("scan", path("mnt/m")));
+  EXPECT_EQ(seen.out, R"({"kind":"folder","files":[{"path":"a/b","size":4,"sha256":)"
+                      R"("88d4266fd4e6338d13b845fcf289579d209c897823b9217da3e161936f031589"}]})");
+  seen = engine_.run(file("scan", path("mnt/m/a/b")));
+  EXPECT_TRUE(seen.out.starts_with(R"({"kind":"file","files":[{"path":"","size":4)")) << seen.out;
+  EXPECT_EQ(engine_.run(file("scan", path("mnt/m/link"))).out, R"({"kind":"other","files":[]})");
+  EXPECT_EQ(engine_.run(file("scan", path("mnt/none"))).info.exit_code, ENOENT);
+  EXPECT_EQ(engine_.run(file("remove", path("mnt/m"))).info.exit_code, 0);
+  EXPECT_EQ(engine_.run(file("remove", path("mnt/m"))).info.exit_code, 0);
+  EXPECT_FALSE(fs::exists(path("mnt/m")));
+}
+
+TEST_F(Files, NothingIsPlacedThroughALinkOrIntoAFolderThatIsGone) {
+  fs::create_directories(path("outside"));
+  fs::create_directories(path("m"));
+  fs::create_directory_symlink(path("outside"), path("m/way"));
+  fs::create_directory_symlink(path("m"), path("other"));
+  for (const auto& [file, base] :
+       {std::pair{"m/way/x", "m"}, {"other/x", "other"}, {"gone/x", "gone"}})
+    EXPECT_NE(engine_.run(place(path(file), path(base), "600"), "x").info.exit_code, 0) << file;
+  EXPECT_TRUE(fs::is_empty(path("outside")));
+  EXPECT_FALSE(fs::exists(path("m/x")));
+  EXPECT_FALSE(engine_.start(place("/etc/x", path("m") + "/..", "600")));
+  for (const char* mode : {"8", "1777", "", "x"})
+    EXPECT_EQ(engine_.run(place(path("m/x"), path("m"), mode), "x").info.exit_code, EINVAL) << mode;
+}
+
 TEST_F(Files, ALinkStaysALink) {
   std::ofstream(path("target")) << "old";
   fs::create_symlink("target", path("link"));

@@ -12,6 +12,7 @@
 #include "hand/child.h"
 #include "hand/server.h"
 #include "sys/packet.h"
+#include "wire/trees.h"
 
 namespace glovebox::hand {
 namespace {
@@ -48,11 +49,7 @@ Result<Fd> memory_file(std::string_view bytes) {
   return memory;
 }
 
-Result<void> check_file(const std::vector<std::string>& argv) {
-  static constexpr std::string_view kVerbs[] = {"read", "write", "delete", "list"};
-  if (argv.size() != 2 || std::ranges::find(kVerbs, argv[0]) == std::end(kVerbs))
-    return Error{Code::invalid, "a file operation is read, write, delete or list, and a path"};
-  const std::string& path = argv[1];
+Result<void> check_path(const std::string& path) {
   if (!path.starts_with('/'))
     return Error{Code::invalid, str("not an absolute path: ", path), "PATH_NOT_ABSOLUTE"};
   for (const auto& part : split(path, '/'))
@@ -61,10 +58,27 @@ Result<void> check_file(const std::vector<std::string>& argv) {
   return ok;
 }
 
+Result<void> check_file(const std::vector<std::string>& argv) {
+  static constexpr std::string_view kVerbs[] = {"read", "write", "delete", "list"};
+  const std::size_t words = argv[0] == "place" ? 4 : 2;  // with the folder it is below, and a mode
+  const bool known =
+      wire::is_tree_verb(argv[0]) || std::ranges::find(kVerbs, argv[0]) != std::end(kVerbs);
+  if (argv.size() != words || !known)
+    return Error{Code::invalid, "a file operation is read, write, delete or list, and a path"};
+  if (words > 2) TRY_DO(check_path(argv[2]));
+  return check_path(argv[1]);
+}
+
 Result<void> check_tool(const std::vector<std::string>& argv) {
   static constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
-  if (argv.size() > 2 || std::ranges::find(kTools, argv[0]) == std::end(kTools))
+  if (argv.size() > 2 + wire::kMaxToolRoots ||
+      std::ranges::find(kTools, argv[0]) == std::end(kTools))
     return Error{Code::invalid, str("no such tool: ", argv[0])};
+  for (std::size_t i = 2; i < argv.size(); ++i) {
+    if (!argv[i].starts_with("rw:") && !argv[i].starts_with("ro:"))
+      return Error{Code::invalid, str("not rw:PATH or ro:PATH: ", argv[i])};
+    TRY_DO(check_path(argv[i].substr(3)));
+  }
   return ok;
 }
 
@@ -80,7 +94,8 @@ void cut_argv(std::vector<std::string>& argv) {
 
 bool wants_stdin(const wire::StartSpec& spec) {
   bool needs =
-      spec.kind == wire::Kind::tool || (spec.kind == wire::Kind::file && spec.argv[0] == "write");
+      spec.kind == wire::Kind::tool ||
+      (spec.kind == wire::Kind::file && (spec.argv[0] == "write" || spec.argv[0] == "place"));
   return needs || spec.stdin_mode == wire::StdinMode::pipe;
 }
 

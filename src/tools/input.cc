@@ -5,39 +5,10 @@
 #include <boost/json/value.hpp>
 #include <cmath>
 
+#include "base/characters.h"
+
 namespace glovebox::tools {
 namespace {
-
-// The unit that the escape (backslash, u, four hex digits) at `at` stands for, or nothing.
-std::optional<unsigned> unicode_escape(std::string_view json, std::size_t at) {
-  if (json.substr(at, 2) != "\\u" || json.size() - at < 6) return std::nullopt;
-  unsigned value = 0;
-  auto [end, error] = std::from_chars(json.data() + at + 2, json.data() + at + 6, value, 16);
-  if (error != std::errc{} || end != json.data() + at + 6) return std::nullopt;
-  return value;
-}
-
-// Half a surrogate pair is legal in JSON text and in JavaScript strings, but no character: it
-// becomes U+FFFD, as it does when the official tools write it to a file. (The parser would refuse
-// the whole input.)
-std::string with_whole_characters(std::string_view raw) {
-  std::string json = valid_utf8(raw);
-  for (std::size_t at = json.find('\\'); at != json.npos; at = json.find('\\', at)) {
-    auto unit = unicode_escape(json, at);
-    if (!unit || *unit < 0xd800 || *unit > 0xdfff) {
-      at += 2;
-      continue;
-    }
-    auto next = *unit < 0xdc00 ? unicode_escape(json, at + 6) : std::nullopt;
-    if (next && *next >= 0xdc00 && *next <= 0xdfff) {
-      at += 12;
-    } else {
-      json.replace(at, 6, "\\ufffd");
-      at += 6;
-    }
-  }
-  return json;
-}
 
 std::optional<std::int64_t> whole_number(const boost::json::value& value) {
   if (auto number = value.if_int64()) return *number;
@@ -57,7 +28,7 @@ Input::Input(std::string_view tool, std::shared_ptr<const boost::json::object> o
 
 Result<Input> Input::parse(std::string_view tool, std::string_view json) {
   boost::system::error_code error;
-  auto value = boost::json::parse(with_whole_characters(json), error);
+  auto value = boost::json::parse(whole_characters(json), error);
   if (error) return Error{Code::invalid, str(tool, ": input is not valid JSON: ", error.message())};
   if (!value.is_object()) return Error{Code::invalid, str(tool, ": input must be a JSON object")};
   return Input(tool, std::make_shared<const boost::json::object>(std::move(value.get_object())));

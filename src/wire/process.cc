@@ -1,6 +1,7 @@
 // The data plane's JSON: processes, terminals, tool results.
 #include <algorithm>
 
+#include "base/characters.h"
 #include "wire/decode.h"
 #include "wire/sandbox.h"
 
@@ -255,7 +256,10 @@ std::string encode_tool_result(const ToolCall& call) {
 }
 
 Result<void> check_tool_input(std::string_view text) {
-  TRY(value, parse_json(text));
+  // The tools take half a surrogate pair for U+FFFD; most inputs have none and are read once.
+  auto read = parse_json(text);
+  if (!read) read = parse_json(whole_characters(text));
+  TRY(value, std::move(read));
   TRY_DO(Members::of(value));
   return ok;
 }

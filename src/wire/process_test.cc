@@ -156,6 +156,11 @@ TEST(PtySession, HasOneNumberForItsEnd) {
   EXPECT_EQ(encode_pty_created(info, "t"), R"({"session_id":"pty-7","token":"t"})");
 }
 
+TEST(ToolInput, MayHoldHalvesOfCharacters) {
+  EXPECT_TRUE(check_tool_input(R"({"command":"echo \ud83d"})"));
+  EXPECT_TRUE(check_tool_input(R"({"\udc00":["\ud800\ud800"]})"));
+}
+
 TEST(ToolInput, MustBeAnObject) {
   EXPECT_TRUE(check_tool_input("{}"));
   for (auto bad : {"", "[]", "echo hello", "{nonsense", "null"})
