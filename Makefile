@@ -38,8 +38,8 @@ deps:
 # Only the programs, and silent when there is nothing to do: stdout is the session's.
 session: SHELL := /bin/bash
 session: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Give an agent something to do: PROMPT='…', SESSION=sesn_… goes on with one
-	@test -x $(BUILD)/bin/glovebox || { echo "building, once; this takes some minutes" >&2; ninja -C $(BUILD) glovebox glovebox-hand >&2; }
-	@set -o pipefail; ninja --quiet -C $(BUILD) glovebox glovebox-hand | { grep -v '^ninja: no work to do' || true; } >&2
+	@test -x $(BUILD)/bin/glovebox || { echo "building, once; this takes some minutes" >&2; ninja -C $(BUILD) glovebox glovebox-hand glovebox-unpack >&2; }
+	@set -o pipefail; ninja --quiet -C $(BUILD) glovebox glovebox-hand glovebox-unpack | { grep -v '^ninja: no work to do' || true; } >&2
 	@$(BUILD)/bin/glovebox session
 
 test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows their output
@@ -73,11 +73,11 @@ check: deps  ## Check layout, include rules, file sizes and formatting
 	@clang-format-19 --dry-run -Werror $(FORMATTED)
 	@echo "include rules, file sizes, formatting: ok"
 
-install: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image
-bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/bench_bare
+install: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/glovebox-unpack
+bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/glovebox-unpack bin/bench_bare
 install: release  ## Install the optimized programs below PREFIX (default /usr/local; DESTDIR is honoured)
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)
-	@install -m 0755 $(RELEASE)/bin/glovebox $(RELEASE)/bin/glovebox-hand $(RELEASE)/bin/glovebox-image $(DESTDIR)$(PREFIX)/bin/
+	@install -m 0755 $(addprefix $(RELEASE)/,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin/
 	@install -m 0644 README.md LICENSE $(DESTDIR)$(PREFIX)/share/doc/glovebox/
 	@$(RELEASE)/bin/glovebox completion bash >$(DESTDIR)$(BASH_COMPLETIONS)/glovebox
 	@$(RELEASE)/bin/glovebox completion zsh >$(DESTDIR)$(ZSH_COMPLETIONS)/_glovebox

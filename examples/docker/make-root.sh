@@ -21,7 +21,7 @@ add() {  # ADD PROGRAM NAME
     [ -e "$place" ] || { mkdir -p "${place%/*}" && cp -L "$library" "$place"; }
   done
 }
-for name in glovebox glovebox-hand; do add "$built/$name" "$name"; done
+for name in glovebox glovebox-hand glovebox-unpack; do add "$built/$name" "$name"; done
 for name in bash "$@"; do add "$(type -P "$name")" "$name"; done
 ln -s bash "$root/usr/bin/sh"
 printf 'root:x:0:0:root:/root:/bin/bash\n' > "$root/etc/passwd"

@@ -153,12 +153,6 @@ Result<std::string> usable_workdir(const std::string& path) {
   return std::string(real);
 }
 
-Task<std::shared_ptr<runner::Hands>> LocalHands::open(net::Loop& loop, LocalHandOptions options) {
-  std::shared_ptr<LocalHands> hands(new LocalHands(loop, std::move(options)));
-  CO_TRY_DO(co_await hands->start());
-  co_return hands;
-}
-
 LocalHands::~LocalHands() {
   if (!hand_) return;
   (void)hand_->signal(SIGTERM);
@@ -190,6 +184,8 @@ Task<void> LocalHands::start() {
   co_return ok;
 }
 
+Task<void> LocalHands::open() { return start(); }
+
 bool LocalHands::has(std::string_view tool) const {
   constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
   return std::ranges::find(kTools, tool) != std::end(kTools);
@@ -201,6 +197,8 @@ Task<ToolResult> LocalHands::call(ToolCall call) {
   wire::StartSpec spec;
   spec.kind = wire::Kind::tool;
   spec.argv = {call.name, call.id};
+  for (const runner::ToolRoot& root : call.roots)
+    spec.argv.push_back(str(root.read_only ? "ro:" : "rw:", root.path));
   spec.stdin_mode = wire::StdinMode::pipe;
   spec.attach = wire::Attach::hold;
   // Without its input no call begins: one that fails here can be asked for again.
@@ -216,6 +214,6 @@ Task<ToolResult> LocalHands::call(ToolCall call) {
 }
 
 // As the official worker ends its shell: at once.
-Task<void> LocalHands::close() { co_return co_await end(0ms); }
+Task<void> LocalHands::close(End) { co_return co_await end(0ms); }
 
 }  // namespace glovebox::app

@@ -22,18 +22,17 @@ struct LocalHandOptions {
 
 class LocalHands : public runner::Hands {
  public:
-  static Task<std::shared_ptr<runner::Hands>> open(net::Loop& loop, LocalHandOptions options);
-
+  LocalHands(net::Loop& loop, LocalHandOptions options)
+      : loop_(loop), options_(std::move(options)) {}
   ~LocalHands() override;  // without close(): the hand is told to end, and nobody waits for it
   bool has(std::string_view tool) const override;
+  Task<void> open() override;
   // A call that was under way when the hand died is answered with that: what it did is not known,
   // and it is not done twice. The next one has a new hand.
   Task<runner::ToolResult> call(runner::ToolCall call) override;
-  Task<void> close() override;
+  Task<void> close(End how) override;
 
  private:
-  LocalHands(net::Loop& loop, LocalHandOptions options)
-      : loop_(loop), options_(std::move(options)) {}
   Task<void> start();
   Task<void> end(Millis grace);
 

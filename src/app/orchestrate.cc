@@ -8,6 +8,7 @@
 
 #include "app/commands.h"
 #include "app/orchestrator_run.h"
+#include "app/program.h"
 #include "app/state.h"
 #include "app/users.h"
 #include "app/well_known.h"
@@ -77,6 +78,8 @@ Result<Plan> planned(const cli::Context& context) {
   plan.places = {.state_dir = plan.config.state + "/orchestrator",
                  .service_url = plan.config.orchestrator.brain_url,
                  .engine_url = target.text};
+  TRY(unpack, unpack_program());
+  plan.places.unpack = std::move(unpack);
   return plan;
 }
 

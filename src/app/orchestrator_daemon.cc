@@ -2,6 +2,7 @@
 #include "app/commands.h"
 #include "app/daemon.h"
 #include "app/orchestrator_run.h"
+#include "app/program.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "net/task.h"
@@ -43,6 +44,8 @@ Task<void> serve(Daemon* daemon) {
   Places places{.state_dir = daemon->directory(),
                 .service_url = set.brain_url.empty() ? daemon->url("brain") : set.brain_url,
                 .engine_url = daemon->url("engine")};
+  CO_TRY(unpack, unpack_program());
+  places.unpack = std::move(unpack);
   if (places.service_url.empty() || places.engine_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where brain and engine are"};
   CO_TRY(orchestrator, orchestrator::Orchestrator::open(

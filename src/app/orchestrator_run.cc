@@ -54,6 +54,7 @@ orchestrator::Options orchestrator_options(const Config& config, Places places) 
   options.max_idle = Seconds(set.max_idle_secs);
   options.poll_block_ms = static_cast<int>(set.poll_block_ms);
   options.reclaim_older_than_ms = static_cast<int>(set.poll_reclaim_older_than_ms);
+  options.unpack = std::move(places.unpack);
   options.image = set.image;
   options.sandbox_timeout_secs = set.sandbox_timeout_seconds;
   options.resume_suspended = set.resume_suspended_sessions;

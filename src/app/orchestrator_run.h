@@ -11,7 +11,7 @@
 namespace glovebox::app {
 
 struct Places {
-  std::string state_dir, service_url, engine_url;
+  std::string state_dir, service_url, engine_url, unpack;
 };
 orchestrator::Options orchestrator_options(const Config& config, Places places);
 

@@ -15,6 +15,11 @@ Result<std::string> own_program() {
   return program;
 }
 
+Result<std::string> unpack_program() {
+  TRY(own, own_program());
+  return own.substr(0, own.rfind('/')) + "/glovebox-unpack";
+}
+
 Result<std::string> hand_program(const Config& config) {
   std::string path = config.engine.hand;
   if (path.empty()) {

@@ -10,10 +10,15 @@
 #include "base/log.h"
 #include "net/task.h"
 #include "orchestrator/orchestrator.h"
+#include "runner/equipped_hands.h"
+#include "runner/local_files.h"
+#include "runner/unpack.h"
 
 namespace glovebox::app {
 
 namespace {
+
+constexpr int kFileThreads = 2;
 
 Result<std::shared_ptr<orchestrator::Boxes>> boxes_of(net::Loop& loop, const WorkerOptions& options,
                                                       const cli::Context& context) {
@@ -25,14 +30,35 @@ Result<std::shared_ptr<orchestrator::Boxes>> boxes_of(net::Loop& loop, const Wor
       std::move(made));
 }
 
+std::shared_ptr<runner::Hands> equipped_here(const std::shared_ptr<Worker>& worker,
+                                             runner::SessionAccess access) {
+  const std::string& workdir = worker->options.workdir;
+  auto hands = std::make_shared<LocalHands>(
+      worker->loop,
+      LocalHandOptions{
+          .program = worker->hand, .workdir = workdir, .env = environment_for_tools(worker->env)});
+  runner::Equipment equipment;
+  equipment.files = runner::local_files(*worker->pool, workdir);
+  equipment.open_memory = [worker](std::string root) {
+    return runner::local_memory_folder(*worker->pool, std::move(root));
+  };
+  equipment.work_directory = workdir;
+  equipment.unpack = runner::unpacker(worker->loop, worker->unpack);
+  return std::make_shared<runner::EquippedHands>(worker->loop, std::move(hands), std::move(access),
+                                                 std::move(equipment));
+}
+
+// `token` is null where the item brought none.
 Task<std::shared_ptr<runner::Hands>> make_hands(std::shared_ptr<Worker> worker,
-                                                runner::Session session) {
-  if (worker->boxes)
-    co_return co_await orchestrator::BoxHands::open(
-        worker->boxes, orchestrator::box_name(session.id), "", [](std::string) {});
-  co_return co_await LocalHands::open(worker->loop, {.program = worker->hand,
-                                                     .workdir = worker->options.workdir,
-                                                     .env = environment_for_tools(worker->env)});
+                                                runner::Bearer token, runner::Session session) {
+  const std::string id = session.id;
+  runner::SessionAccess access{*worker->service, std::move(session), token ? token : worker->key,
+                               token != nullptr};
+  if (!worker->boxes) co_return equipped_here(worker, std::move(access));
+  auto hands = std::make_shared<orchestrator::BoxHands>(worker->boxes, orchestrator::box_name(id),
+                                                        "", [](std::string) {});
+  co_return orchestrator::equipped_box(worker->loop, worker->boxes, std::move(hands),
+                                       std::move(access), worker->unpack);
 }
 
 struct Outcome {
@@ -64,7 +90,11 @@ Result<std::shared_ptr<Worker>> make_worker(net::Loop& loop, WorkerOptions optio
   // What we know is not for those of the same user that run what a model wrote.
   ::prctl(PR_SET_DUMPABLE, 0);
   std::shared_ptr<orchestrator::Boxes> boxes;
-  std::string hand;
+  std::string hand, unpack;
+  if (options.script.empty()) {
+    TRY(found, unpack_program());
+    unpack = std::move(found);
+  }
   if (options.sandbox) {
     TRY(made, boxes_of(loop, options, context));
     boxes = std::move(made);
@@ -74,11 +104,11 @@ Result<std::shared_ptr<Worker>> make_worker(net::Loop& loop, WorkerOptions optio
   }
   forget_secrets_of_environment();
   auto key = std::make_shared<const Secret>(options.key);
-  auto service =
-      std::make_shared<runner::Service>(loop, runner::Service::Options{.url = options.url});
-  return std::shared_ptr<Worker>(new Worker{loop, std::move(options), std::move(key),
-                                            std::move(service), std::move(boxes), context.env,
-                                            std::move(hand)});
+  auto service = std::make_shared<runner::Service>(
+      loop, runner::Service::Options{.url = options.url, .headers = options.headers});
+  return std::shared_ptr<Worker>(new Worker{
+      loop, std::move(options), std::move(key), std::move(service), std::move(boxes), context.env,
+      std::move(hand), std::move(unpack), std::make_unique<net::Pool>(kFileThreads)});
 }
 
 void block_signals() {
@@ -96,10 +126,12 @@ std::shared_ptr<runner::Item> make_item(const std::shared_ptr<Worker>& worker, r
   // lease is left to run out, because a session nobody is offered would wait for ever.
   const Secret& credential = work.token.empty() ? *worker->key : work.token;
   options.stop_with_open_calls = is_own_key(credential.reveal());
-  return std::make_shared<runner::Item>(
-      worker->loop, *worker->service, std::move(work), worker->key,
-      [worker](runner::Session session) { return make_hands(worker, std::move(session)); },
-      options);
+  auto token = work.token.empty() ? nullptr : std::make_shared<const Secret>(work.token);
+  auto make = [worker, token](runner::Session session) {
+    return make_hands(worker, token, std::move(session));
+  };
+  return std::make_shared<runner::Item>(worker->loop, *worker->service, std::move(work),
+                                        worker->key, std::move(make), options);
 }
 
 void tell_end(const runner::Work& work, const runner::ItemEnd& end) {

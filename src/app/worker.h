@@ -23,7 +23,8 @@ struct Worker {
   std::shared_ptr<runner::Service> service;
   std::shared_ptr<orchestrator::Boxes> boxes;  // of --sandbox
   cli::Environment env;                        // as it was when we were started
-  std::string hand;                            // the program
+  std::string hand, unpack;                    // the programs
+  std::unique_ptr<net::Pool> pool;             // for files of this host
 };
 
 // Reads what is still needed of this machine, turns logs on, and forgets the secrets of the

@@ -20,9 +20,10 @@ struct WorkerOptions {
   std::string service_url;
   bool base_url_is_set = false;  // by somebody, not just by us
   http::Url url;
-  Secret key;           // the environment's; may be missing where an item brings a token
-  std::string workdir;  // absolute, and there
-  std::string image;    // of boxes
+  http::Headers headers;  // of every request to the service
+  Secret key;             // the environment's; may be missing where an item brings a token
+  std::string workdir;    // absolute, and there
+  std::string image;      // of boxes
   Millis max_idle{60'000};
   bool sandbox = false;
   log::Format log_format = log::Format::text;
@@ -40,6 +41,10 @@ struct RunOptions {
 };
 Result<RunOptions> run_options(const cli::Args& args, const cli::Context& context,
                                std::optional<std::string> work_json);
+
+// ANTHROPIC_CUSTOM_HEADERS: lines of "Name: value". One that would change how a request is framed,
+// or cannot be sent, is wrong usage.
+Result<http::Headers> parse_custom_headers(std::string_view lines);
 
 // "90s", "1m30s", "1.5h"; 0 is 0.
 Result<Millis> parse_long_duration(std::string_view text);

@@ -138,6 +138,24 @@ TEST(WorkerOptions, AnItemWithoutACredentialIsRefused) {
   EXPECT_TRUE(run({}, env));
 }
 
+TEST(WorkerOptions, CustomHeadersAreLinesOfNameAndValue) {
+  auto headers = parse_custom_headers("X-Team: a:b \nno colon\n\nUser-Agent:mine\r\nX-Team: last");
+  ASSERT_TRUE(headers) << headers.error().what;
+  EXPECT_EQ(headers->get("x-team"), "last");
+  EXPECT_EQ(headers->get("user-agent"), "mine");
+  EXPECT_EQ(headers->all().size(), 2u);
+}
+
+TEST(WorkerOptions, CustomHeadersThatCannotBeSentAreWrongUsageAndNotShown) {
+  for (const char* wrong : {"Content-Length: 7", "host: elsewhere", "a b: secret", ": secret",
+                            "X: sec\x01ret", "Transfer-Encoding: chunked"}) {
+    auto headers = parse_custom_headers(wrong);
+    ASSERT_FALSE(headers) << wrong;
+    EXPECT_TRUE(cli::is_usage_error(headers.error()));
+    EXPECT_FALSE(headers.error().what.contains("secret"));
+  }
+}
+
 TEST(WorkerOptions, DurationsMayHaveSeveralParts) {
   EXPECT_EQ(*parse_long_duration("1m30s"), 90s);
   EXPECT_EQ(*parse_long_duration("1.5h"), 90min);

@@ -34,17 +34,13 @@ bool is_the_calls_fault(const Error& error) {
 
 }  // namespace
 
-Task<std::shared_ptr<runner::Hands>> BoxHands::open(std::shared_ptr<Boxes> boxes, std::string name,
-                                                    std::string known,
-                                                    std::function<void(std::string)> on_box) {
-  std::shared_ptr<BoxHands> hands(
-      new BoxHands(std::move(boxes), std::move(name), std::move(on_box)));
-  auto what = known.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
-  CO_TRY(box, co_await hands->boxes_->get(hands->name_, what));
-  hands->lost_ = !known.empty() && known != box.id;
-  hands->box_ = box.id;
-  hands->on_box_(box.id);
-  co_return hands;
+Task<void> BoxHands::open() {
+  auto what = known_.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
+  CO_TRY(box, co_await boxes_->get(name_, what));
+  lost_ = !known_.empty() && known_ != box.id;
+  box_ = box.id;
+  on_box_(box.id);
+  co_return ok;
 }
 
 bool BoxHands::has(std::string_view tool) const {
@@ -57,6 +53,7 @@ Task<void> BoxHands::renew() {
   CO_TRY(box, co_await boxes_->get(name_, Boxes::For::in_use));
   if (box.id == box_) co_return ok;
   lost_ = true;
+  ++generation_;
   box_ = box.id;
   on_box_(box.id);
   co_return ok;
@@ -95,6 +92,6 @@ Task<ToolResult> BoxHands::carry_out(ToolCall call) {
   }
 }
 
-Task<void> BoxHands::close() { co_return ok; }
+Task<void> BoxHands::close(End) { co_return ok; }
 
 }  // namespace glovebox::orchestrator

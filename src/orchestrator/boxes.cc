@@ -93,6 +93,8 @@ Boxes::~Boxes() = default;
 
 Task<Box> Boxes::get(std::string name, For what) { return get_box(impl_, std::move(name), what); }
 
+EngineApi& Boxes::api() { return impl_->api; }
+
 Task<runner::ToolResult> Boxes::call(std::string box, runner::ToolCall call) {
   return impl_->api.call(std::move(box), std::move(call));
 }

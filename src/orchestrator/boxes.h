@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "net/loop.h"
 #include "orchestrator/engine_api.h"
-#include "runner/hands.h"
+#include "runner/equipped_hands.h"
 
 namespace glovebox::orchestrator {
 
@@ -31,6 +31,7 @@ class Boxes {
   enum class For { new_burst, in_use };
   Task<Box> get(std::string name, For what);
 
+  EngineApi& api();
   Task<runner::ToolResult> call(std::string box, runner::ToolCall call);
   // Ends a call that nobody waits for any more, in the background; unless calls are to be left.
   void end_call(std::string box, std::string call);
@@ -51,25 +52,37 @@ class BoxHands : public runner::Hands {
  public:
   // `known` is the box an earlier process used for this session, if there was one: where it is not
   // there any more the first call says so. `on_box` is told which box it is, each time.
-  static Task<std::shared_ptr<runner::Hands>> open(std::shared_ptr<Boxes> boxes, std::string name,
-                                                   std::string known,
-                                                   std::function<void(std::string)> on_box);
+  BoxHands(std::shared_ptr<Boxes> boxes, std::string name, std::string known,
+           std::function<void(std::string)> on_box)
+      : boxes_(std::move(boxes)),
+        name_(std::move(name)),
+        known_(std::move(known)),
+        on_box_(std::move(on_box)) {}
 
   bool has(std::string_view tool) const override;
+  Task<void> open() override;
   Task<runner::ToolResult> call(runner::ToolCall call) override;
-  Task<void> close() override;  // the box stays: it goes to sleep by itself
+  std::uint64_t place() const override { return generation_; }
+  Task<void> close(End how) override;  // the box stays: it goes to sleep by itself
+
+  const std::string& box() const { return box_; }  // now
 
  private:
-  BoxHands(std::shared_ptr<Boxes> boxes, std::string name, std::function<void(std::string)> on_box)
-      : boxes_(std::move(boxes)), name_(std::move(name)), on_box_(std::move(on_box)) {}
   Task<runner::ToolResult> carry_out(runner::ToolCall call);
   Task<void> renew();
 
   std::shared_ptr<Boxes> boxes_;
-  const std::string name_;
+  const std::string name_, known_;
   const std::function<void(std::string)> on_box_;
   std::string box_;
+  std::uint64_t generation_ = 0;
   bool lost_ = false;  // and nobody has been told
 };
+
+// The same among the session's skills and memories, which are in the box and kept from here: what
+// was written is at the service though the box be killed. `unpack` is the path of glovebox-unpack.
+std::shared_ptr<runner::Hands> equipped_box(net::Loop& loop, std::shared_ptr<Boxes> boxes,
+                                            std::shared_ptr<BoxHands> hands,
+                                            runner::SessionAccess access, std::string unpack);
 
 }  // namespace glovebox::orchestrator

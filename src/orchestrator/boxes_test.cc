@@ -36,8 +36,10 @@ class BoxesTest : public ::testing::Test {
     return http::json(status, str(R"({"error":"made to fail","code":")", code, "\"}"));
   }
   Task<std::shared_ptr<runner::Hands>> hands(std::string known = "") {
-    return BoxHands::open(boxes, "agent-s", std::move(known),
-                          [this](std::string box) { told.push_back(box); });
+    std::shared_ptr<runner::Hands> made = std::make_shared<BoxHands>(
+        boxes, "agent-s", std::move(known), [this](std::string box) { told.push_back(box); });
+    CO_TRY_DO(co_await made->open());
+    co_return made;
   }
   static runner::ToolCall call(std::string id) { return {id, "bash", R"({"command":"ls"})"}; }
 

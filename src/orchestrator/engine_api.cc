@@ -78,7 +78,8 @@ struct EngineApi::Impl {
   Task<http::ClientResponse> request(std::string method, std::string target, std::string body = "",
                                      http::Headers headers = {}) {
     headers.set("Authorization", str("Bearer ", key->reveal()));
-    if (!body.empty()) headers.set("Content-Type", "application/json");
+    if (!body.empty() && !headers.get("Content-Type"))
+      headers.set("Content-Type", "application/json");
     CO_TRY(answer, co_await client.call(std::move(method), std::move(target), std::move(body),
                                         std::move(headers)));
     if (answer.status / 100 != 2) co_return error_of(answer);
@@ -138,8 +139,12 @@ Task<void> EngineApi::resume(std::string box) {
 Task<runner::ToolResult> EngineApi::call(std::string box, runner::ToolCall call) {
   http::Headers headers = Impl::of_box(box);
   headers.set("Idempotency-Key", key_of(call.id));
-  CO_TRY(answer, co_await impl_->request("POST", "/api/v1/tools/" + http::encode_path(call.name),
-                                         std::move(call.input), std::move(headers)));
+  std::string target = "/api/v1/tools/" + http::encode_path(call.name);
+  for (char mark = '?'; const runner::ToolRoot& root : call.roots)
+    target += str(std::exchange(mark, '&'),
+                  root.read_only ? "read_only_root=" : "root=", http::encode_query(root.path));
+  CO_TRY(answer, co_await impl_->request("POST", std::move(target), std::move(call.input),
+                                         std::move(headers)));
   CO_TRY(result, object_of(answer.body));
   const json::value* content = result.if_contains("content");
   const json::value* is_error = result.if_contains("is_error");
@@ -152,6 +157,67 @@ Task<void> EngineApi::end_call(std::string box, std::string call) {
   CO_TRY_DO(co_await impl_->request(
       "DELETE", "/api/v1/tools/calls/" + http::encode_path(key_of(call)), "", Impl::of_box(box)));
   co_return ok;
+}
+
+static std::string trees(const std::string& path) {
+  return "/api/v1/trees?path=" + http::encode_query(path);
+}
+
+// That the box is gone must not look like a file that is.
+static bool no_such_file(const Error& error) {
+  return error.code == Code::not_found && error.tag != "SANDBOX_NOT_FOUND";
+}
+
+Task<std::optional<EngineApi::Tree>> EngineApi::tree(std::string box, std::string path) {
+  auto answer = co_await impl_->request("GET", trees(path), "", Impl::of_box(box));
+  if (!answer && no_such_file(answer.error())) co_return std::optional<Tree>();
+  if (!answer) co_return std::move(answer.error());
+  CO_TRY(listed, object_of(answer->body));
+  Tree tree{text(listed, "kind"), {}};
+  const json::value* files = listed.if_contains("files");
+  if (tree.kind.empty() || !files || !files->is_array())
+    co_return Error{Code::internal, "the engine's answer is no tree"};
+  for (const json::value& one : files->get_array()) {
+    if (!one.is_object()) continue;
+    const json::value* size = one.get_object().if_contains("size");
+    tree.files.push_back({text(one.get_object(), "path"), text(one.get_object(), "sha256"),
+                          size && size->is_int64() && size->get_int64() >= 0
+                              ? static_cast<std::uint64_t>(size->get_int64())
+                              : 0});
+  }
+  co_return std::optional<Tree>(std::move(tree));
+}
+
+Task<void> EngineApi::make_folder(std::string box, std::string path) {
+  CO_TRY_DO(co_await impl_->request("POST", trees(path), "", Impl::of_box(box)));
+  co_return ok;
+}
+
+Task<void> EngineApi::place(std::string box, std::string path, std::string base, int mode,
+                            std::string content) {
+  const char octal[] = {static_cast<char>('0' + ((mode >> 6) & 7)),
+                        static_cast<char>('0' + ((mode >> 3) & 7)),
+                        static_cast<char>('0' + (mode & 7))};
+  std::string target = str(trees(path), "&base=", http::encode_query(base),
+                           "&mode=", std::string_view(octal, sizeof octal));
+  http::Headers headers = Impl::of_box(box);
+  headers.set("Content-Type", "application/octet-stream");
+  CO_TRY_DO(
+      co_await impl_->request("PUT", std::move(target), std::move(content), std::move(headers)));
+  co_return ok;
+}
+
+Task<void> EngineApi::remove_tree(std::string box, std::string path) {
+  CO_TRY_DO(co_await impl_->request("DELETE", trees(path), "", Impl::of_box(box)));
+  co_return ok;
+}
+
+Task<std::optional<std::string>> EngineApi::read(std::string box, std::string path) {
+  auto answer = co_await impl_->request("GET", "/api/v1/files?path=" + http::encode_query(path), "",
+                                        Impl::of_box(box));
+  if (!answer && no_such_file(answer.error())) co_return std::optional<std::string>();
+  if (!answer) co_return std::move(answer.error());
+  co_return std::optional<std::string>(std::move(answer->body));
 }
 
 bool may_pass(const Error& error) {

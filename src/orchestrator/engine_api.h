@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/secret.h"
 #include "http/client.h"
@@ -38,6 +39,23 @@ class EngineApi {
   // The same key is the same call, however often it is asked for.
   Task<runner::ToolResult> call(std::string box, runner::ToolCall call);
   Task<void> end_call(std::string box, std::string call);
+
+  // Trees in a box; paths are absolute. nullopt, or nothing done: there is nothing there.
+  struct Tree {
+    std::string kind;  // "folder", "file", "other"
+    struct File {
+      std::string path, sha256;
+      std::uint64_t size = 0;
+    };
+    std::vector<File> files;
+  };
+  Task<std::optional<Tree>> tree(std::string box, std::string path);
+  Task<void> make_folder(std::string box, std::string path);  // mode 0700, with those above it
+  // `base`, a folder that is there, is above `path`; what is missing between them is made.
+  Task<void> place(std::string box, std::string path, std::string base, int mode,
+                   std::string content);
+  Task<void> remove_tree(std::string box, std::string path);
+  Task<std::optional<std::string>> read(std::string box, std::string path);
 
  private:
   struct Impl;

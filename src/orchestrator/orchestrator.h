@@ -37,7 +37,8 @@ struct Options {
   int poll_block_ms = 999;        // 1..999; 0: no long polls
   std::optional<int> reclaim_older_than_ms;
 
-  std::string image;  // of new boxes; "": the engine's default
+  std::string unpack;  // the path of glovebox-unpack, which reads the archives of skills
+  std::string image;   // of new boxes; "": the engine's default
   std::int64_t sandbox_timeout_secs = 3600;
   bool resume_suspended = false;  // else a suspended box is replaced by a clean one
 

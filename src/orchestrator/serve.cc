@@ -65,16 +65,20 @@ runner::LeaseStart lease_start(const std::optional<Claim>& from) {
   return start;
 }
 
-Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, std::string session,
-                                                std::string known_box) {
+Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, runner::Bearer token,
+                                                runner::Session session, std::string known_box) {
   auto note = [weak = std::weak_ptr(impl), work](std::string box) {
     if (auto impl = weak.lock())
       if (auto noted = impl->journal.box(work, box); !noted)
         log::error("journal.box", {{"work", work}, {"error", noted.error().what}});
   };
   CO_FAULT("orchestrator.before_box");
-  co_return co_await BoxHands::open(impl->boxes, box_name(session), std::move(known_box),
-                                    std::move(note));
+  auto hands = std::make_shared<BoxHands>(impl->boxes, box_name(session.id), std::move(known_box),
+                                          std::move(note));
+  runner::SessionAccess access{*impl->service, std::move(session),
+                               token ? token : impl->environment_key, token != nullptr};
+  co_return equipped_box(impl->loop, impl->boxes, std::move(hands), std::move(access),
+                         impl->options.unpack);
 }
 
 std::shared_ptr<runner::Item> make_item(Impl impl, runner::Work work,
@@ -87,9 +91,11 @@ std::shared_ptr<runner::Item> make_item(Impl impl, runner::Work work,
   // Ours offers a session with open calls anew at once; of another one we do not know that, and a
   // session that nobody is offered would wait for ever.
   item_options.stop_with_open_calls = impl->service_is_ours;
+  item_options.taken_up = from.has_value();
   const std::string id = work.id;
-  auto hands = [impl, id, session = work.session_id, box = from ? from->box : ""](runner::Session) {
-    return make_hands(impl, id, session, box);
+  auto token = work.token.empty() ? nullptr : std::make_shared<const Secret>(work.token);
+  auto hands = [impl, id, token, box = from ? from->box : ""](runner::Session session) {
+    return make_hands(impl, id, token, std::move(session), box);
   };
   auto item = std::make_shared<runner::Item>(impl->loop, *impl->service, std::move(work),
                                              impl->environment_key, std::move(hands), item_options,

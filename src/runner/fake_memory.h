@@ -116,6 +116,8 @@ struct FakeMemoryFolder : MemoryFolder {
     if (before) before(doing);
   }
   Task<bool> exists() override { co_return files.has_value(); }
+  bool claimable = true;
+  Task<bool> claim() override { co_return claimable; }
   Task<void> create() override {
     ++created;
     if (failing == "create") co_return Error{Code::forbidden, "not allowed"};

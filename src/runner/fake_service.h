@@ -116,7 +116,8 @@ class FakeService {
     released_.notify();
   }
 
-  std::vector<Seen> seen;  // every request
+  std::map<std::string, std::string> answers;  // of skills and memories, by "METHOD /path"
+  std::vector<Seen> seen;                      // every request
   std::size_t count(const std::string& verb) const {
     std::size_t n = 0;
     for (const Seen& one : seen) n += one.verb == verb;
@@ -160,6 +161,10 @@ class FakeService {
         route("events", "GET", session + "/events", &FakeService::list),
         route("send", "POST", session + "/events", &FakeService::send, whole),
         route("credential", "GET", "/glovebox/v1/credential", &FakeService::credential),
+        route("skill", "GET", "/v1/skills/{skill}/versions/{version}", &FakeService::given),
+        route("skill", "GET", "/v1/skills/{skill}/versions/{version}/content", &FakeService::given),
+        route("memories", "GET", "/v1/memory_stores/{store}/memories", &FakeService::given),
+        route("remember", "POST", "/v1/memory_stores/{store}/memories", &FakeService::given, whole),
     };
   }
 
@@ -300,6 +305,11 @@ class FakeService {
     if (on_post) on_post(posted.back());
     return http::json(200, R"({"data":[]})");
   }
+  http::Response given(const http::Request& request) {
+    auto found = answers.find(str(request.method, ' ', request.path));
+    if (found == answers.end()) return error(404, "there is nothing");
+    return http::json(200, found->second);
+  }
   http::Response credential(const http::Request&) {
     if (!ours) return error(404, "no such route");
     return http::json(200,
@@ -341,10 +351,16 @@ class FakeHands : public Hands {
     }
     co_return result;
   }
-  Task<void> close() override {
-    ++closed;
+  Task<void> open() override {
+    if (cannot_open) co_return *cannot_open;
     co_return ok;
   }
+  Task<void> close(End how) override {
+    ++closed;
+    end = how;
+    co_return ok;
+  }
+  std::uint64_t place() const override { return at; }
   void let_go() {
     blocked = false;
     changed.notify();
@@ -357,6 +373,9 @@ class FakeHands : public Hands {
   net::Event changed;
   std::vector<ToolCall> calls;
   int running = 0, cancelled = 0, closed = 0;
+  std::optional<Error> cannot_open;
+  std::optional<End> end;
+  std::uint64_t at = 1;
 };
 
 // Events as the service writes them.

@@ -73,6 +73,7 @@ Task<End> serve_session(Impl impl) {
   if (session.status == "terminated") co_return End::terminated;
   CO_TRY(hands, co_await impl->make(std::move(session)), "hands");
   impl->hands = std::move(hands);
+  CO_TRY_DO(co_await impl->hands->open(), "hands");
   // No call runs before we know that the lease is ours.
   CO_TRY_DO(co_await impl->lease.settled());
   if (!impl->lease.held()) co_return Error{Code::cancelled, "the lease is over"};
@@ -135,13 +136,24 @@ bool still_ours(Lease::End end) {
   return false;
 }
 
+Hands::End end_of_hands(Impl impl) {
+  if (!still_ours(impl->lease.end())) return Hands::End::lost;
+  const bool clean = impl->lease.end() == Lease::End::none && impl->result && *impl->result;
+  return clean ? Hands::End::clean : Hands::End::aborted;
+}
+
 Task<void> close_hands(Impl impl) {
   if (!impl->hands) co_return ok;
   auto hands = impl->hands;
-  auto closed = co_await within(hands->close(), impl->options.teardown_limit);
+  auto closed = co_await within(hands->close(end_of_hands(impl)), impl->options.teardown_limit);
   if (!closed && closed.error().code == Code::cancelled) co_return closed;
   if (!closed) log::warn("item.close", {{"work", impl->work.id}, {"error", closed.error().what}});
   co_return ok;
+}
+
+bool lacks_its_token(Impl impl) {
+  return impl->options.taken_up && impl->work.token.empty() && impl->result && !*impl->result &&
+         impl->result->error().code == Code::unauthenticated;
 }
 
 // The heartbeat goes on until everything is put away.
@@ -155,6 +167,7 @@ Task<ItemEnd> finish(Impl impl, ItemEnd end) {
     end.ours = true;
     co_return end;
   }
+  if (lacks_its_token(impl) && !impl->options.stop_with_open_calls) co_return end;
   auto stopped = co_await impl->service.stop(impl->work.environment_id, impl->work.id,
                                              Service::Stop::by_force, impl->bearer);
   if (!stopped && stopped.error().code == Code::cancelled) co_return std::move(stopped.error());

@@ -14,18 +14,20 @@
 
 namespace glovebox::runner {
 
-// Makes what a session needs (a box, a folder, skills, memory) while the lease is kept. An error
-// fails the item. Hands::close() is its other half.
+// The hands of a session, which are then opened. An error fails the item.
 using MakeHands = std::function<Task<std::shared_ptr<Hands>>(Session session)>;
 
 struct ItemOptions {
   SessionOptions session;
   LeaseOptions lease;
-  Millis teardown_limit{60'000};                   // of Hands::close()
+  Millis teardown_limit{90'000};                   // of Hands::close()
   Millis first_retry{500}, longest_retry{10'000};  // while the session cannot be read
   // An item that we are asked to leave while calls are open: stop it, where the queue then offers
   // the session anew; else its lease is left to run out, which every queue takes for a lost worker.
   bool stop_with_open_calls = true;
+  // An earlier process of ours had it, and its token is gone. What cannot be done with the
+  // environment's key alone is left in the same way: claimed anew it has another token.
+  bool taken_up = false;
 };
 
 struct ItemEnd {

@@ -138,6 +138,18 @@ class ItemTest : public ServiceTest {
     EXPECT_TRUE(fake.seen.empty());
     co_return ok;
   }
+  Task<void> not_opened() {
+    CO_TRY_DO(co_await ended());
+    expect_end(How::failed, 1, 1);
+    EXPECT_NE((*end)->why.find("no box"), std::string::npos);
+    co_return ok;
+  }
+  Task<void> left_unopened() {
+    CO_TRY_DO(co_await ended());
+    expect_end(How::failed, 0, 1);
+    EXPECT_FALSE((*end)->ours);
+    co_return ok;
+  }
   Task<void> no_hands() {
     CO_TRY_DO(co_await ended());
     expect_end(How::failed, 1, 0);
@@ -202,6 +214,7 @@ TEST_F(ItemTest, RunsItsCallsAndStopsWithItsOwnToken) {
   fake.say(tool_use("a"));
   fake.on_post = [this](const std::string&) { fake.say(idle("end_turn")); };
   with_item(&ItemTest::to_the_end);
+  EXPECT_EQ(hands->end, Hands::End::clean);
 }
 TEST_F(ItemTest, WithoutATokenTheEnvironmentsKeyStandsIn) {
   secret = "not-a-secret!";
@@ -222,6 +235,7 @@ TEST_F(ItemTest, ALostItemIsLeftAlone) {
   hands->blocked = true;
   fake.say(tool_use("a"));
   with_item(&ItemTest::lost);
+  EXPECT_EQ(hands->end, Hands::End::lost);
 }
 TEST_F(ItemTest, AnItemStoppedByForceEndsAtOnce) {
   hands->blocked = true;
@@ -233,6 +247,7 @@ TEST_F(ItemTest, AnItemToldToStopFinishesItsCall) {
   fake.say(tool_use("a"));
   fake.say(tool_use("b"));
   with_item(&ItemTest::told_to_stop);
+  EXPECT_EQ(hands->end, Hands::End::clean);
 }
 TEST_F(ItemTest, AnItemToldToStopHasNoLongerThanItsLease) {
   hands->blocked = true;
@@ -250,6 +265,18 @@ TEST_F(ItemTest, WithoutHandsTheItemIsStoppedWithTheReason) {
   cannot_make = Error{Code::exhausted, "no box"};
   with_item(&ItemTest::no_hands);
 }
+TEST_F(ItemTest, HandsThatCannotBeOpenedAreClosedAllTheSame) {
+  hands->cannot_open = Error{Code::exhausted, "no box"};
+  with_item(&ItemTest::not_opened);
+  EXPECT_EQ(hands->end, Hands::End::aborted);
+}
+TEST_F(ItemTest, TakenUpWithoutItsTokenItIsLeftToBeClaimedAnew) {
+  secret = "";
+  options.taken_up = true;
+  options.stop_with_open_calls = false;
+  hands->cannot_open = Error{Code::unauthenticated, "no token"};
+  with_item(&ItemTest::left_unopened);
+}
 TEST_F(ItemTest, ASessionThatCannotBeReadIsStopped) {
   fake.fail("session", {Fault{403}});
   with_item(&ItemTest::no_session);
@@ -265,6 +292,7 @@ TEST_F(ItemTest, AskedToLeaveAnIdleSessionItStopsTheItem) {
   options.session.max_idle = 0ms;
   fake.say(tool_use("a"));
   with_item(&ItemTest::asked_when_idle);
+  EXPECT_EQ(hands->end, Hands::End::clean);
 }
 TEST_F(ItemTest, AskedToLeaveOpenCallsItStopsWhereTheQueueOffersThemAnew) {
   fake.say(tool_use("a", "bash", R"("evaluated_permission":"ask")"));

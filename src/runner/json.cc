@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <cmath>
 
+#include "base/characters.h"
+
 namespace glovebox::runner {
 
 namespace json = boost::json;
@@ -11,7 +13,8 @@ Result<json::value> parse_json(std::string_view text, json::storage_ptr memory) 
   json::parse_options options;
   options.max_depth = 1000;
   boost::system::error_code error;
-  json::value value = json::parse(text, error, std::move(memory), options);
+  json::value value = json::parse(text, error, memory, options);
+  if (error) value = json::parse(whole_characters(text), error, std::move(memory), options);
   if (error) return Error{Code::invalid, str("not valid JSON: ", error.message())};
   return value;
 }

@@ -10,7 +10,8 @@
 namespace glovebox::runner {
 
 // Deeper than the library's 32, because tool inputs are as deep as a model makes them: one such
-// event must not make a whole page of history unreadable.
+// event must not make a whole page of history unreadable. Nor must half a surrogate pair, which
+// models do write: it is read as U+FFFD.
 Result<boost::json::value> parse_json(std::string_view text);
 // The same in memory of the caller's, which the value must not outlive.
 Result<boost::json::value> parse_json(std::string_view text, boost::json::storage_ptr memory);

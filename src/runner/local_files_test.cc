@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -120,6 +121,19 @@ TEST_F(LocalFilesTest, AMemoryFolderIsMadeWithTheFoldersAboveIt) {
   ASSERT_TRUE(run(memory->remove_all()));
   EXPECT_FALSE(*run(memory->exists()));
   ASSERT_TRUE(run(memory->remove_all()));
+}
+
+TEST_F(LocalFilesTest, AFolderIsTakenOverOnlyFromOneOfOursThatIsGone) {
+  ASSERT_TRUE(run(memory->create()));
+  if (::getxattr(root.c_str(), "user.glovebox.memory", nullptr, 0) < 0)
+    GTEST_SKIP() << "this file system has no attributes";
+  auto next = local_memory_folder(pool, root);
+  EXPECT_FALSE(*run(next->claim()));  // it has it still
+  memory.reset();
+  EXPECT_TRUE(*run(next->claim()));
+  EXPECT_FALSE(*run(local_memory_folder(pool, root)->claim()));
+  fs::create_directories(dir + "/strange");
+  EXPECT_FALSE(*run(local_memory_folder(pool, dir + "/strange")->claim()));
 }
 
 TEST_F(LocalFilesTest, ALinkAtThePlaceOfAMemoryFolderIsSomething) {

@@ -18,6 +18,8 @@ class MemoryFolder {
  public:
   virtual ~MemoryFolder() = default;
   virtual Task<bool> exists() = 0;  // anything at all at its place
+  // Of one that is there: whether it was ours, and whoever had it is gone. Then it is ours again.
+  virtual Task<bool> claim() = 0;
   // With those above it that are missing; mode 0700.
   virtual Task<void> create() = 0;
   // Every plain file below it with its SHA-256; nothing where the folder is not there. An error

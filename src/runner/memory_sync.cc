@@ -56,13 +56,21 @@ Task<void> MemorySync::sync_if_due() {
   co_return co_await sync_all(StoreSync::Sync::ordinary);
 }
 
-Task<void> MemorySync::keep_synced() {
+Task<void> MemorySync::keep_synced(std::function<bool()> worthwhile) {
   if (stores_.empty()) co_return ok;
-  for (;;) {
+  for (bool wanted = true;;) {
     // Also when somebody else is at it: its end puts the next one off.
-    CO_TRY_DO(co_await net::sleep(std::max(until_due(), busy_ ? options_.interval : Millis(1))));
-    CO_TRY_DO(co_await sync_if_due());
+    const bool rest = busy_ || !wanted;
+    CO_TRY_DO(co_await net::sleep(std::max(until_due(), rest ? options_.interval : Millis(1))));
+    wanted = worthwhile();
+    if (wanted) CO_TRY_DO(co_await sync_if_due());
   }
+}
+
+Task<void> MemorySync::restore() {
+  if (stores_.empty()) co_return ok;
+  while (busy_) CO_TRY_DO(co_await idle_.wait(net::kForever));
+  co_return co_await sync_all(StoreSync::Sync::ordinary);
 }
 
 Task<void> MemorySync::sync_all(StoreSync::Sync which) {
@@ -93,6 +101,7 @@ Task<void> MemorySync::finish(End end) {
   std::size_t unsent = 0;
   for (const auto& store : stores_) unsent += store->unsent();
   if (!flushed) log::error("memory.flush_cut_off", {{"files_lost", unsent}});
+  if (end == End::lost && options_.of_session) co_return ok;
   for (const auto& store : stores_) CO_TRY_DO(co_await store->remove());
   co_return ok;
 }

@@ -3,6 +3,7 @@
 // written before the last sync is at the service.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,12 +26,16 @@ class MemorySync {
   Task<void> download(std::string session_json);
   // After each call. Only Code::cancelled is an error; what goes wrong is logged.
   Task<void> sync_if_due();
-  // Syncs whenever it is due, for calls that take long, until it is cancelled.
-  Task<void> keep_synced();
+  // Syncs whenever it is due and `worthwhile` says so, until it is cancelled.
+  Task<void> keep_synced(std::function<bool()> worthwhile = [] { return true; });
+  // Now, whatever was done when: the folders may be gone. Only Code::cancelled is an error.
+  Task<void> restore();
   // The last sync (after a clean end only), then a flush of what is not there yet, then the folders
   // go. Each has its limit and does not stop the next. To be called once, whatever happened, when
   // keep_synced() has ended.
-  enum class End { clean, aborted };
+  // Where it was lost, and the folders are in a box of the session's, they stay: they may be
+  // somebody else's by now, who finds them as they are.
+  enum class End { clean, aborted, lost };
   Task<void> finish(End end);
 
   // For the tools: where they may work, and where they may only read.

@@ -39,14 +39,14 @@ TEST_F(MemorySyncTest, ASessionWithoutStoresAsksForNothing) {
 
 TEST_F(MemorySyncTest, AFolderThatIsThereFailsTheItemAndStays) {
   folder().files = Files{{kMarker, "version 1\nm1"}, {"a", "kept"}};
+  folder().claimable = false;
   ASSERT_FALSE(download());
   finish(MemorySync::End::aborted);
   EXPECT_EQ(here(), (Files{{"a", "kept"}}));
   EXPECT_THAT(remote->asked, IsEmpty());
 }
 
-TEST_F(MemorySyncTest, InABoxOfItsOwnWhatWasLeftIsTakenOver) {
-  options.take_over = true;
+TEST_F(MemorySyncTest, WhatAWorkerOfOursHadNotPutAwayIsTakenOver) {
   folder().files = Files{{kMarker, "version 1\nm1"}, {"new", "work"}, {"same", "1"}, {"old", "x"}};
   there() = {{"/same", "1"}, {"/old", "y"}, {"/other", "2"}};
   start();
@@ -57,7 +57,6 @@ TEST_F(MemorySyncTest, InABoxOfItsOwnWhatWasLeftIsTakenOver) {
 }
 
 TEST_F(MemorySyncTest, AnothersFolderIsNotTakenOver) {
-  options.take_over = true;
   for (const char* marker : {"version 1\nm2", "", "version 1\nm1\n"}) {
     folder().files = Files{{kMarker, marker}, {"a", "x"}};
     EXPECT_FALSE(download()) << marker;

@@ -219,6 +219,13 @@ TEST(Retry, WaitsAsLongAsTheAnswerAsks) {
   EXPECT_EQ(wait("", ""), std::nullopt);
 }
 
+TEST(EventJson, HalfACharacterInACallHidesNoPageOfHistory) {
+  auto page = decode_events(
+      R"({"data":[{"id":"e1","type":"agent.tool_use","name":"bash","input":{"command":"echo \ud83d"}}],"next_page":null})");
+  ASSERT_TRUE(page) << page.error().what;
+  EXPECT_EQ(page->events.at(0).input, "{\"command\":\"echo \xef\xbf\xbd\"}");
+}
+
 TEST(Retry, BackOffDoublesUpToItsCapAndJitterOnlyShortens) {
   EXPECT_EQ(doubled(500ms, 0, 8s), 500ms);
   EXPECT_EQ(doubled(500ms, 2, 8s), 2s);

@@ -63,6 +63,7 @@ Error no_answer(Error error) {
 struct Call {
   std::string method, target, body;
   std::string_view helper;
+  std::string_view beta = "managed-agents-2026-04-01";
   http::Headers headers;
   Millis limit{};
   int also_taken = 0;  // a status that is an answer here, besides all 2xx
@@ -82,11 +83,12 @@ struct Service::Impl {
       : options(std::move(given)), client(loop, options.url, {}, options.client) {}
 
   http::Headers headers_of(const Call& call, const Bearer& bearer, int attempt) const {
-    http::Headers headers = options.headers;
+    http::Headers headers;
     headers.set("Accept", "application/json");
     headers.set("User-Agent", "glovebox/" GLOVEBOX_VERSION);
     headers.set("anthropic-version", "2026-10-21");
-    headers.set("anthropic-beta", "managed-agents-2026-04-01");
+    for (const auto& [name, value] : options.headers.all()) headers.set(name, value);
+    if (!call.beta.empty()) headers.set("anthropic-beta", std::string(call.beta));
     headers.set("x-stainless-helper", std::string(call.helper));
     headers.set("X-Stainless-Retry-Count", str(attempt));
     if (!call.body.empty()) headers.set("Content-Type", "application/json");
@@ -144,6 +146,19 @@ Task<std::string> short_body(std::shared_ptr<http::StreamResponse> answer) {
     CO_TRY(piece, co_await answer->body->read());
     body += piece;
     if (piece.empty() || body.size() > kErrorBody) co_return body;
+  }
+}
+
+// Its connection must not be read further where it is too large: dropped, it is closed.
+Task<std::string> whole_body(std::shared_ptr<http::StreamResponse> answer, std::size_t limit) {
+  std::string body;
+  for (;;) {
+    auto piece = co_await answer->body->read();
+    if (!piece) co_return no_answer(std::move(piece.error()));
+    if (piece->empty()) co_return body;
+    if (body.size() + piece->size() > limit)
+      co_return Error{Code::too_large, str("it is larger than ", limit, " bytes")};
+    body += *piece;
   }
 }
 
@@ -306,13 +321,34 @@ Task<void> Service::send(std::string session, std::string event_json, Bearer bea
   co_return ok;
 }
 
+Task<std::string> Service::call(std::string method, std::string target, std::string body,
+                                Family family, Bearer bearer) {
+  Call call{.method = std::move(method),
+            .target = std::move(target),
+            .body = std::move(body),
+            .helper = kWorker,
+            .limit = impl_->options.short_limit};
+  // The hosted service takes one of them at a time.
+  if (family == Family::memory) call.beta = "agent-memory-2026-07-22";
+  if (family == Family::skills) call.beta = "";
+  CO_TRY(answer, co_await request(impl_, std::move(call), bearer));
+  co_return std::move(answer.body);
+}
+
 Task<std::string> Service::get(std::string target, Bearer bearer) {
+  return call("GET", std::move(target), "", Family::agents, std::move(bearer));
+}
+
+Task<std::string> Service::download(std::string target, std::size_t limit, Bearer bearer) {
   Call call{.method = "GET",
             .target = std::move(target),
             .helper = kWorker,
-            .limit = impl_->options.short_limit};
-  CO_TRY(answer, co_await request(impl_, std::move(call), bearer));
-  co_return std::move(answer.body);
+            .beta = "",
+            .limit = impl_->options.long_limit};
+  call.headers.set("Accept", "application/binary");
+  CO_TRY(answer, co_await open_stream(impl_, std::move(call), bearer));
+  auto body = std::make_shared<http::StreamResponse>(std::move(answer));
+  co_return co_await within(whole_body(body, limit), impl_->options.long_limit);
 }
 
 }  // namespace glovebox::runner

@@ -48,7 +48,7 @@ class Service {
   struct Options {
     http::Url url;
     http::ClientOptions client;
-    http::Headers headers;  // of every request, besides our own
+    http::Headers headers;  // of every request: an operator's, which beat our general ones
     int retries = 2;        // after the first attempt
     Millis first_retry{500}, longest_retry{8'000};
     Millis short_limit{60'000};          // of one attempt that has nothing to wait for
@@ -74,7 +74,12 @@ class Service {
   Task<void> send(std::string session, std::string event_json, Bearer bearer);
 
   // Anything else: the body of a 2xx answer.
+  enum class Family { agents, skills, memory };  // each has a beta header of its own, or none
+  Task<std::string> call(std::string method, std::string target, std::string body, Family family,
+                         Bearer bearer);
   Task<std::string> get(std::string target, Bearer bearer);
+  // One that is no JSON. Code::too_large over `limit`.
+  Task<std::string> download(std::string target, std::size_t limit, Bearer bearer);
 
   struct Impl;
 

@@ -19,11 +19,13 @@ class ServiceSkills : public SkillSource {
  public:
   ServiceSkills(Service& service, Bearer bearer) : service_(service), bearer_(std::move(bearer)) {}
   Task<SkillVersion> version(std::string skill, std::string version) override {
-    CO_TRY(answer, co_await service_.get(target(skill, version), bearer_));
+    CO_TRY(answer, co_await service_.call("GET", target(skill, version), "",
+                                          Service::Family::skills, bearer_));
     co_return decode_skill_version(answer);
   }
   Task<std::string> content(std::string skill, std::string version_id) override {
-    return service_.get(target(skill, version_id) + "/content", bearer_);
+    return service_.download(target(skill, version_id) + "/content", ArchiveLimits().archive,
+                             bearer_);
   }
 
  private:

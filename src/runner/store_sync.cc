@@ -38,8 +38,8 @@ void StoreSync::warn(std::string_view event, std::string_view file, std::string_
 Task<void> StoreSync::download() {
   CO_TRY(there, co_await folder_->exists(), root_);
   if (there) {
-    bool left_by_us = false;
-    if (options_.take_over) {
+    CO_TRY(left_by_us, co_await folder_->claim(), root_);
+    if (left_by_us) {
       CO_TRY(files, co_await scan(), root_);
       left_by_us = folder_state(files, store_.id) == FolderState::ours;
     }

@@ -24,10 +24,8 @@ namespace glovebox::runner {
 struct MemoryOptions {
   enum class Deletions { send, only_log, never };
   Deletions deletions = Deletions::send;
-  // A folder that is there before the session starts fails the item, as two sessions would share
-  // it. In a box that belongs to one session it is what a worker before us had not put away: one
-  // with the store's marker is then taken over, and nothing in it is lost.
-  bool take_over = false;
+  // It is in a box of the session's: where the item is lost somebody else may work there by now.
+  bool of_session = false;
   Millis interval{15'000};                               // between two syncs
   Millis final_limit{30'000}, flush_limit{30'000};       // at the end
   std::size_t fetches = 16, uploads = 16, flushes = 32;  // at once
@@ -42,7 +40,9 @@ class StoreSync {
             std::shared_ptr<MemoryRemote> remote, std::shared_ptr<MemoryFolder> folder,
             const MemoryOptions& options);
 
-  // Makes the folder and fills it.
+  // Makes the folder and fills it. One that is there before the session starts is an error, as two
+  // sessions would share it; unless it is what a worker of ours that is gone had not put away: with
+  // the store's marker in it, it is taken over, and nothing is lost.
   Task<void> download();
   // Both ways. What goes wrong is logged; only Code::cancelled is an error. The last one does not
   // wait for deletions to be believed.

@@ -73,4 +73,12 @@ Task<std::vector<Member>> unpack(net::Loop& loop, std::string program, std::stri
   co_return co_await within(talk(loop, std::move(program), std::move(archive), limits), time);
 }
 
+std::function<Task<std::vector<Member>>(std::string archive)> unpacker(net::Loop& loop,
+                                                                       std::string program,
+                                                                       ArchiveLimits limits) {
+  return [&loop, program = std::move(program), limits](std::string archive) {
+    return unpack(loop, program, std::move(archive), limits);
+  };
+}
+
 }  // namespace glovebox::runner

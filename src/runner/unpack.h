@@ -2,6 +2,7 @@
 // and nothing else, can only write to us, and whatever becomes of it is an error here.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@ namespace glovebox::runner {
 
 // `program` is the path of glovebox-unpack. An error is a reason to refuse the archive: it is not
 // one, breaks a limit, took too long, or broke its reader.
+std::function<Task<std::vector<Member>>(std::string archive)> unpacker(net::Loop& loop,
+                                                                       std::string program,
+                                                                       ArchiveLimits limits = {});
 Task<std::vector<Member>> unpack(net::Loop& loop, std::string program, std::string archive,
                                  ArchiveLimits limits);
 
