@@ -1,6 +1,8 @@
 #include "brain/brain.h"
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 
 #include "base/log.h"
 #include "brain/api.h"
@@ -16,6 +18,16 @@ constexpr int kPruneEvery = 3600;  // ticks
 constexpr Micros kDay = 86'400'000'000;
 constexpr int kKeepMemoryVersionsDays = 30;
 
+// The wall clock as it was at the start, and from there on the time that passes: a lease neither
+// ends nor lasts because somebody set the clock.
+std::function<Micros()> clock_of_leases() {
+  using Steady = std::chrono::steady_clock;
+  return [began = now_us(), since = Steady::now()] {
+    return began +
+           std::chrono::duration_cast<std::chrono::microseconds>(Steady::now() - since).count();
+  };
+}
+
 }  // namespace
 
 struct Brain::Impl {
@@ -25,7 +37,7 @@ struct Brain::Impl {
         options(std::move(given)),
         store(std::move(opened)),
         log(loop, *store),
-        queue(loop, *store, {.ttl_secs = options.lease_ttl_secs}),
+        queue(loop, *store, {.ttl_secs = options.lease_ttl_secs, .now = clock_of_leases()}),
         model(std::move(model_switch)),
         sessions(loop, *store, log, queue, *model),
         keyring(*store, std::move(keys)),
