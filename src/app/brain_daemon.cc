@@ -1,10 +1,13 @@
 // The brain as a process.
 #include "app/commands.h"
 #include "app/daemon.h"
+#include "app/program.h"
 #include "base/log.h"
 #include "base/random.h"
 #include "brain/brain.h"
 #include "net/task.h"
+#include "runner/skill_archive.h"
+#include "runner/unpack.h"
 #include "sys/tree.h"
 
 namespace glovebox::app {
@@ -39,6 +42,21 @@ Result<std::string> instance_of(const std::string& directory) {
 // A connection for each stream, and some for those who come and go.
 std::int64_t open_files(const Config&) { return 16 * 1024; }
 
+// The parts do not know each other: what reads archives for workers reads uploads for the brain.
+Task<std::vector<brain::SkillFile>> read_skill(net::Loop* loop, std::string program,
+                                               std::string archive) {
+  const runner::ArchiveLimits limits;
+  const runner::Packing packing = runner::packing_of(archive);
+  CO_TRY(members, co_await runner::unpack(*loop, std::move(program), std::move(archive), limits));
+  CO_TRY(plan, runner::plan_skill(std::move(members), packing, limits));
+  if (!plan.left_out.empty())
+    co_return Error{Code::invalid, str(plan.left_out.front(), " is neither a file nor a folder")};
+  std::vector<brain::SkillFile> files;
+  for (runner::SkillPlan::File& file : plan.files)
+    files.push_back({"skill/" + file.path, std::move(file.content), file.executable});
+  co_return files;
+}
+
 void rotate(Daemon* daemon, brain::Brain* brain) {
   brain->set_keys(brain_keys(daemon->keys));
   auto set = brain->set_model(model_options(*daemon));
@@ -49,7 +67,12 @@ Task<void> serve(Daemon* daemon) {
   const Config::Brain& set = daemon->config.brain;
   if (daemon->keys["brain"].empty()) co_return Error{Code::internal, "the supervisor gave no key"};
   CO_TRY(instance, instance_of(daemon->directory()));
-  brain::Options options{.state_dir = daemon->directory(),
+  CO_TRY(reader, unpack_program());
+  auto unpack = [loop = &daemon->loop, reader](std::string archive) {
+    return read_skill(loop, reader, std::move(archive));
+  };
+  brain::Options options{.unpack = std::move(unpack),
+                         .state_dir = daemon->directory(),
                          .instance = instance,
                          .model = model_options(*daemon),
                          .default_model = set.default_model,

@@ -89,6 +89,12 @@ constexpr Row kRows[] = {
     {"GET", "/v1/skills/{skill}/versions/{version}/content", get_skill_content, kAny},
     {"DELETE", "/v1/skills/{skill}/versions/{version}", delete_skill_version},
 
+    {"POST", "/v1/files", create_file, kApi, kEvents},
+    {"GET", "/v1/files", list_files},
+    {"GET", "/v1/files/{file}", get_file},
+    {"GET", "/v1/files/{file}/content", get_file_content},
+    {"DELETE", "/v1/files/{file}", delete_file},
+
     {"POST", "/v1/memory_stores", create_memory_store, kApi, kSmall},
     {"GET", "/v1/memory_stores", list_memory_stores},
     {"GET", "/v1/memory_stores/{store}", get_memory_store, kMemory},

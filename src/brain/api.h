@@ -7,6 +7,7 @@
 #include "brain/api_query.h"
 #include "brain/auth.h"
 #include "brain/event_log.h"
+#include "brain/file_records.h"
 #include "brain/group_sync.h"
 #include "brain/memory_records.h"
 #include "brain/model.h"
@@ -23,6 +24,7 @@ struct ApiState {
   Store& store;
   MemoryRecords& memories;
   SkillRecords& skills;
+  FileRecords& files;
   EventLog& log;
   Queue& queue;
   Sessions& sessions;
@@ -133,6 +135,13 @@ Reply list_skill_versions(Call call);
 Reply get_skill_version(Call call);
 Reply get_skill_content(Call call);
 Reply delete_skill_version(Call call);
+
+// api_files.cc
+Reply create_file(Call call);
+Reply list_files(Call call);
+Reply get_file(Call call);
+Reply get_file_content(Call call);
+Reply delete_file(Call call);
 
 // api_memory_stores.cc
 Reply create_memory_store(Call call);

@@ -1,4 +1,5 @@
-// Skills: uploaded as a form of files, kept as versions, downloaded by workers as a zip.
+// Skills: uploaded as a form of files or as one zip, kept as versions, downloaded by workers as a
+// zip.
 #include "base/log.h"
 #include "brain/api.h"
 #include "brain/api_body.h"
@@ -70,7 +71,7 @@ struct Upload {
   std::string display_name;
 };
 
-Result<Upload> upload_of(const http::Request& request) {
+Result<SkillForm> form_of(const http::Request& request) {
   TRY(boundary, form_boundary(request.headers.get("Content-Type").value_or("")));
   SkillForm form;
   FormParser parser(boundary, {}, form);
@@ -78,17 +79,28 @@ Result<Upload> upload_of(const http::Request& request) {
        rest.remove_prefix(std::min(kPiece, rest.size())))
     TRY_DO(parser.feed(rest.substr(0, kPiece)));
   TRY_DO(parser.finish());
-  if (form.files.size() == 1 && form.files.front().content.starts_with("PK\x03\x04"))
-    return Error{Code::invalid,
-                 "files: archives are not unpacked by this server: send each file, with its folder "
-                 "in its filename"};
-  TRY(package, package_skill(std::move(form.files)));
+  return form;
+}
+
+Task<Upload> upload_of(const ApiState& api, const http::Request& request) {
+  CO_TRY(form, form_of(request));
+  if (form.files.size() == 1 && form.files.front().content.starts_with("PK\x03\x04")) {
+    if (!api.options.unpack)
+      co_return Error{Code::invalid,
+                      "files: archives are not unpacked by this server: send each file, with its "
+                      "folder in its filename"};
+    auto members = co_await api.options.unpack(std::move(form.files.front().content));
+    if (!members && members.error().code == Code::cancelled) co_return std::move(members.error());
+    if (!members) co_return Error{Code::invalid, str("files: the archive: ", members.error().what)};
+    form.files = std::move(*members);
+  }
+  CO_TRY(package, package_skill(std::move(form.files)));
   std::string display_name(trim(form.display_name.value_or("")));
   if (display_name.empty()) display_name = package.name;
   if (characters(display_name) > kMaxDisplayName || valid_utf8(display_name) != display_name)
-    return Error{Code::invalid,
-                 str("display_name: must be UTF-8 of at most ", kMaxDisplayName, " characters")};
-  return Upload{std::move(package), std::move(display_name)};
+    co_return Error{Code::invalid,
+                    str("display_name: must be UTF-8 of at most ", kMaxDisplayName, " characters")};
+  co_return Upload{std::move(package), std::move(display_name)};
 }
 
 SkillVersionRow version_of(const SkillRow& skill, const SkillPackage& package) {
@@ -107,7 +119,7 @@ Result<SkillVersionRow> version_of_path(const Call& call) {
 
 Reply create_skill(Call call) {
   SkillRecords& skills = call.api.skills;
-  CO_TRY(upload, upload_of(call.request));
+  CO_TRY(upload, co_await upload_of(call.api, call.request));
   const Micros now = now_us();
   const SkillRow row{.id = new_id("skill"),
                      .name = upload.package.name,
@@ -149,8 +161,8 @@ Reply delete_skill(Call call) {
 }
 
 Reply create_skill_version(Call call) {
+  CO_TRY(upload, co_await upload_of(call.api, call.request));
   CO_TRY(skill, call.api.skills.skill(call.param("skill")));
-  CO_TRY(upload, upload_of(call.request));
   if (upload.package.name != skill.name)
     co_return Error{Code::invalid,
                     str("SKILL.md: name: is \"", skill.name, "\" in all versions of this skill")};

@@ -17,6 +17,7 @@ constexpr Millis kTick{1'000};
 constexpr int kPruneEvery = 3600;  // ticks
 constexpr Micros kDay = 86'400'000'000;
 constexpr int kKeepMemoryVersionsDays = 30;
+constexpr int kExpiredFilesDays = 30;  // that they were there is still said
 
 // The wall clock as it was at the start, and from there on the time that passes: a lease neither
 // ends nor lasts because somebody set the clock.
@@ -42,7 +43,8 @@ struct Brain::Impl {
         sessions(loop, *store, log, queue, *model),
         keyring(*store, std::move(keys)),
         sync(loop, [kept = store.get()] { return kept->sync(); }),
-        api{loop, options, *store, *store, *store, log, queue, sessions, *model, keyring, sync},
+        api{loop, options, *store,   *store, *store,  *store,
+            log,  queue,   sessions, *model, keyring, sync},
         tasks(loop) {}
 
   // Never ends: a tick that fails is logged, and the next one tries again.
@@ -59,6 +61,8 @@ struct Brain::Impl {
       if (tick % kPruneEvery == 0) {
         auto swept = self.store->sweep_memory_versions(now_us() - kKeepMemoryVersionsDays * kDay);
         if (!swept) log::error("brain.sweep_failed", {{"error", swept.error().what}});
+        auto expired = self.store->sweep_files(now_us(), now_us() - kExpiredFilesDays * kDay);
+        if (!expired) log::error("brain.sweep_failed", {{"error", expired.error().what}});
       }
       CO_TRY_DO(co_await net::sleep(kTick));
     }

@@ -1,12 +1,14 @@
 // The brain as a whole: store, queue, sessions, model, and the HTTP API in front of them.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/secret.h"
 #include "brain/model.h"
+#include "brain/skill_files.h"
 #include "http/server.h"
 #include "net/loop.h"
 
@@ -19,7 +21,11 @@ struct BrainKeys {
       environment;  // of the environment made at the first start: the one of our own orchestrator
 };
 
+// The members of an archive of untrusted bytes, read by a process of its own; an error refuses it.
+using UnpackSkill = std::function<Task<std::vector<SkillFile>>(std::string archive)>;
+
 struct Options {
+  UnpackSkill unpack;     // empty: skills are taken as single files only
   std::string state_dir;  // brain.db is in it; "" keeps everything in memory
   std::string instance;
   ModelOptions model;

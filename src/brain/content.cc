@@ -78,7 +78,8 @@ Result<json::object> check_source(Members& block, bool image) {
   Result<json::object> checked = source->wrong(
       "type", image ? R"(must be "base64" or "url")" : R"(must be "base64", "url" or "text")");
   if (type == "file")
-    checked = source->wrong("type", "file: files are not available on this server");
+    checked = source->wrong(
+        "type", "file: files are not available in messages: send their bytes as base64");
   else if (type == "base64")
     checked = base64_source(*source, image);
   else if (type == "url")

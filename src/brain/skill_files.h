@@ -14,6 +14,7 @@ namespace glovebox::brain {
 struct SkillFile {
   std::string path;
   std::string content;
+  bool executable = false;  // known only of members of archives
 };
 
 struct SkillLimits {
@@ -36,7 +37,7 @@ struct SkillHead {
 Result<SkillHead> skill_head(std::string_view skill_md);
 
 // A zip without compression, the same for the same files. With `#!` at its start a file may be
-// executed: uploads carry no modes.
+// executed, too: uploads of single files carry no modes.
 std::string zip_of(const std::vector<SkillFile>& files);
 
 }  // namespace glovebox::brain

@@ -54,7 +54,8 @@ std::string zip_of(const std::vector<SkillFile>& files) {
   std::string out, directory;
   for (const SkillFile& file : files) {
     const std::string head = common(file);
-    const std::uint32_t mode = file.content.starts_with("#!") ? 0100755 : 0100644;
+    const std::uint32_t mode =
+        file.executable || file.content.starts_with("#!") ? 0100755 : 0100644;
     put(directory, kCentral, 4);
     put(directory, kUnix | kVersion, 2);
     directory += head;

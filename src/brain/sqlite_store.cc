@@ -189,6 +189,19 @@ constexpr store::Migration kMigrations[] = {{1, R"(
   );
   CREATE INDEX versions_of_skills ON skill_versions(skill_id);
   CREATE TABLE skill_archives (version INTEGER PRIMARY KEY, archive BLOB NOT NULL);
+)"},
+                                            {4, R"(
+  CREATE TABLE files (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    filename TEXT NOT NULL,
+    mime_type TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL              -- 0: never
+  );
+  CREATE INDEX expiring_files ON files(expires_at) WHERE expires_at > 0;
+  CREATE TABLE file_contents (file INTEGER PRIMARY KEY, content BLOB NOT NULL);
 )"}};
 
 struct Deeper {  // also when `work` throws

@@ -1,13 +1,17 @@
 // The store in SQLite: one file, one connection, used from the loop's thread (but for sync).
 #pragma once
 
+#include "brain/file_records.h"
 #include "brain/memory_records.h"
 #include "brain/skill_records.h"
 #include "store/database.h"
 
 namespace glovebox::brain {
 
-class SqliteStore final : public Store, public MemoryRecords, public SkillRecords {
+class SqliteStore final : public Store,
+                          public MemoryRecords,
+                          public SkillRecords,
+                          public FileRecords {
  public:
   // `path` is a file, or ":memory:".
   static Result<std::unique_ptr<SqliteStore>> open(const std::string& path);
@@ -103,6 +107,16 @@ class SqliteStore final : public Store, public MemoryRecords, public SkillRecord
   Result<void> remove_skill_version(std::string_view version_id) override;
   Result<std::vector<Listed<SkillVersionRow>>> skill_versions(std::string_view skill,
                                                               const ListQuery& query) override;
+
+  // sqlite_store_files.cc
+  Result<void> add_file(const FileRow& row, std::string_view content, std::int64_t quota) override;
+  Result<FileRow> file(std::string_view id, Micros now) override;
+  Result<std::string> file_content(std::string_view id) override;
+  Result<void> remove_file(std::string_view id) override;
+  Result<std::vector<Listed<FileRow>>> files(const ListQuery& query,
+                                             const std::vector<std::string>& ids,
+                                             Micros now) override;
+  Result<void> sweep_files(Micros now, Micros forget) override;
 
   // sqlite_store.cc
   Result<void> atomically(const std::function<Result<void>()>& work) override;

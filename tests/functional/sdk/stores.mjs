@@ -71,8 +71,25 @@ await check("skills: create from files, retrieve, versions, list, delete, conten
   const zip = Buffer.from(await (await beta.skills.versions.download(second.id, { skill_id: skill.id })).arrayBuffer());
   assert.equal(zip.subarray(0, 4).toString("latin1"), "PK\x03\x04");
   fs.writeFileSync(`${process.env.TEST_WORKDIR}/skill.zip`, zip);
+  const again = await client.skills.versions.create(skill.id, { files: [await toFile(zip, "skill.zip")] });
+  assert.equal(again.description, second.description);
+  assert.deepEqual(Buffer.from(await (await beta.skills.versions.download(again.id, { skill_id: skill.id })).arrayBuffer()), zip);
   await assert.rejects(client.skills.create({ files: await files("Again.") }), (e) => e instanceof ConflictError && e.errorCode === "skill_name_taken");
   await assert.rejects(client.skills.create({ files: [await toFile(Buffer.from("x"), "a/x")] }), BadRequestError);
+});
+await check("files: upload, metadata, list, download, delete", async () => {
+  const bytes = Buffer.from([0, 13, 10, 255, 45, 45]);
+  const file = await client.files.upload({ file: await toFile(bytes, "a note.bin", { type: "application/x-note" }), expires_in_seconds: 3600 });
+  assert.deepEqual([file.type, file.filename, file.mime_type, file.size_bytes, file.downloadable], ["file", "a note.bin", "application/x-note", 6, true]);
+  assert.ok(file.expires_at > file.created_at);
+  assert.deepEqual(await client.files.retrieveMetadata(file.id), file);
+  const other = await client.files.upload({ file: await toFile(Buffer.from("x"), "x.txt") });
+  assert.deepEqual((await collect(client.files.list({ limit: 1 }))).map((f) => f.id), [other.id, file.id]);
+  assert.deepEqual((await collect(client.files.list({ ids: [file.id, "file_none"] }))).map((f) => f.id), [file.id]);
+  assert.deepEqual(Buffer.from(await (await client.files.download(file.id)).arrayBuffer()), bytes);
+  assert.deepEqual(await client.files.delete(file.id), { id: file.id, type: "file_deleted" });
+  await assert.rejects(client.files.retrieveMetadata(file.id), NotFoundError);
+  await assert.rejects(client.files.upload({ file: await toFile(Buffer.from("x"), "x"), expires_in_seconds: 1 }), BadRequestError);
 });
 await check("credentials: an environment's key sees skills and no memory", async () => {
   const worker = new Anthropic({ apiKey: null, authToken: environmentKey });
