@@ -214,6 +214,32 @@ class BoxesTest : public ::testing::Test {
     EXPECT_FALSE(co_await made->call(call("sevt_1")));
     co_return ok;
   }
+  // What is not there is deleted at the service: only the box itself may say that.
+  Task<void> trees() {
+    EngineApi api(loop, *http::Url::parse(engine.url()), key);
+    engine.answers.push_back(refusal(404, "NOT_FOUND"));
+    CO_TRY(nothing, co_await api.tree("box1", "/mnt/memory/m"));
+    EXPECT_FALSE(nothing);
+    for (auto [status, code] : {std::pair{404, "SANDBOX_NOT_FOUND"},
+                                {410, "SANDBOX_TERMINATED"},
+                                {409, "SANDBOX_NOT_RUNNING"},
+                                {503, "UNAVAILABLE"}}) {
+      engine.answers.push_back(refusal(status, code));
+      EXPECT_FALSE(co_await api.tree("box1", "/mnt/memory/m")) << code;
+      engine.answers.push_back(refusal(status, code));
+      EXPECT_FALSE(co_await api.read("box1", "/mnt/memory/m/a")) << code;
+    }
+    engine.answers.push_back(http::json(200, "[]"));
+    EXPECT_FALSE(co_await api.tree("box1", "/mnt/memory/m"));
+    engine.answers.push_back(http::json(
+        200, R"({"kind":"folder","files":[{"path":"a","size":3,"sha256":"x"},7,{"size":-1}]})"));
+    CO_TRY(found, co_await api.tree("box1", "/mnt/memory/m"));
+    EXPECT_EQ(found->kind, "folder");
+    EXPECT_EQ(found->files.size(), 2u);
+    EXPECT_EQ(found->files.at(0).size, 3u);
+    EXPECT_EQ(found->files.at(1).size, 0u);
+    co_return ok;
+  }
 };
 
 TEST_F(BoxesTest, AreMadeOnceAndFoundByNameAfterwards) { run(makes_one()); }
@@ -247,6 +273,7 @@ TEST_F(BoxesTest, ALostBoxIsReplacedAndTheModelTold) { run(lost(false)); }
 TEST_F(BoxesTest, ADeletedBoxIsReplacedAndTheModelTold) { run(lost(true)); }
 TEST_F(BoxesTest, ABoxThatFellAsleepIsWoken) { run(fell_asleep()); }
 TEST_F(BoxesTest, ABoxLostOverACrashIsToldToo) { run(known_box()); }
+TEST_F(BoxesTest, ABoxThatIsGoneIsNoEmptyFolder) { run(trees()); }
 TEST_F(BoxesTest, WhatIsWrongWithACallIsItsResult) { run(calls_fault()); }
 
 }  // namespace

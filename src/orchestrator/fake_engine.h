@@ -78,7 +78,9 @@ class FakeEngine {
             route("POST", "/sandboxes/{sbx}/resume", &FakeEngine::resume),
             {"POST", "/api/v1/tools/{tool}", http::Body::whole,
              [this](http::Request request) { return tool(std::move(request)); }, 1 << 20, true},
-            route("DELETE", "/api/v1/tools/calls/{key}", &FakeEngine::end)};
+            route("DELETE", "/api/v1/tools/calls/{key}", &FakeEngine::end),
+            route("GET", "/api/v1/trees", &FakeEngine::nothing),
+            route("GET", "/api/v1/files", &FakeEngine::nothing)};
   }
   static http::Response error(int status, std::string code) {
     return http::json(status, str(R"({"error":"refused: )", code, R"(","code":")", code, "\"}"));
@@ -154,6 +156,7 @@ class FakeEngine {
     while (blocked) CO_TRY_DO(co_await changed.wait(net::kForever));
     co_return http::json(200, result);
   }
+  http::Response nothing(const http::Request&) { return error(404, "NOT_FOUND"); }
   http::Response end(const http::Request& request) {
     ended.push_back(request.param("key"));
     return http::empty(204);

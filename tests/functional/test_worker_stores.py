@@ -4,6 +4,7 @@ labels: privileged timeout=300
 """
 import concurrent.futures
 import io
+import json
 import os
 import signal
 import time
@@ -125,7 +126,7 @@ def served_by(gb, tmp, agent, kind):
     return answers, events
 
 
-def same_as_the_official(gb, fake, tmp, agent):
+def same_as_the_official(gb, tmp, agent):
     os.mkdir(os.path.join(tmp, "work"))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         (theirs, events), (mine, _) = [future.result() for future in [pool.submit(served_by, gb, tmp, agent, kind) for kind in (OFFICIAL, OURS)]]
@@ -146,7 +147,7 @@ def with_boxes(gb, agent, brain, mine):
     session.expect_notes()
 
 
-def box_killed(gb, fake, agent, brain):
+def box_killed(gb, agent, brain):
     environment = next(e["id"] for e in brain.get("/v1/environments").json["data"] if "workers" not in e["name"])
     session = Stores(brain, agent, environment, "case:killed")
     wait_for("the note of the box at the brain", lambda: "/noted.md" in remembered(brain, session.notes), 60)
@@ -155,6 +156,20 @@ def box_killed(gb, fake, agent, brain):
     answers, events = session.answers(120)
     assert answers[0][1] and "lost" in answers[0][0], (answers, events)
     equal(answers[1], ("went up\nin the box", False), "skill and memory in the next box\n" + events)
+
+
+def orchestrator_killed(gb, agent, brain):
+    """Its heir has no token of the item, and so no way to the stores: the item is claimed anew, the call runs once, the note is kept."""
+    environment = next(e["id"] for e in brain.get("/v1/environments").json["data"] if "workers" not in e["name"])
+    session = Stores(brain, agent, environment, "case:heir")
+    wait_for("the call", lambda: any(e["type"] == "agent.tool_use" for e in brain.events(session.id)), 40)
+    wait_for("the box", lambda: any(b["status"] == "running" and session.id.lower()[-8:] in b["name"].lower() for b in gb.api.get("/sandboxes").json["sandboxes"]), 30)
+    time.sleep(2)  # the call may be under way by now, or not: it runs once either way
+    with open(os.path.join(gb.state, "run", "endpoints.json")) as file:
+        os.kill(json.load(file)["parts"]["orchestrator"]["pid"], signal.SIGKILL)
+    answers, events = session.answers(90)
+    equal(answers[-1], ("once\nwent up", False), "after the heir\n" + events)
+    wait_for("the note at the brain", lambda: remembered(brain, session.notes).get("/noted.md") == "once\n", 60)
 
 
 def worker_killed(gb, tmp, agent):
@@ -184,14 +199,17 @@ def test(tmp):
         fake.script("case:stores", [*[stream(tool(name, asked)) for name, asked in CALLS], stream(text("done"))])
         fake.script("case:killed", [stream(tool("bash", {"command": f"echo in the box > {NOTES}/noted.md; sleep 100"})),
                                     stream(tool("bash", {"command": f"skills/climbing/bin/up; cat {NOTES}/noted.md"})), stream(text("done"))])
+        fake.script("case:heir", [stream(tool("bash", {"command": f"sleep 4; echo once >> {NOTES}/noted.md; echo noted"})),
+                                  stream(tool("bash", {"command": f"cat {NOTES}/noted.md; skills/climbing/bin/up"})), stream(text("done"))])
         fake.script("case:worker", [stream(tool("bash", {"command": f"echo in the folder > {NOTES}/noted.md; touch noted; [ -e again ] || {{ touch again; sleep 100; }}"})),
                                     stream(tool("bash", {"command": f"cat {NOTES}/noted.md"})), stream(text("done"))])
-        mine = same_as_the_official(gb, fake, tmp, agent)
-        worker_killed(gb, tmp, agent)
-        begun = time.monotonic()
-        with_boxes(gb, agent, brain, mine)
-        box_killed(gb, fake, agent, brain)
-        print(f"boxes: {time.monotonic() - begun:.1f} s")
+        hostile_uploads(brain)
+        mine = same_as_the_official(gb, tmp, agent)
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            together = [pool.submit(worker_killed, gb, tmp, agent), pool.submit(with_boxes, gb, agent, brain, mine), pool.submit(box_killed, gb, agent, brain)]
+            for future in together:
+                future.result()
+        orchestrator_killed(gb, agent, brain)
 
 
 run(test)
