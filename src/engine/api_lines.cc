@@ -17,17 +17,21 @@ static std::size_t whole_characters(std::string_view text, std::size_t limit) {
 
 void LineCutter::flush(std::uint8_t stream, std::size_t bytes, std::vector<Line>& out) {
   Partial& line = partial(stream);
-  out.push_back({valid_utf8(std::string_view(line.text).substr(0, bytes)), line.unix_ms, stream});
+  out.push_back({valid_utf8(std::string_view(line.text).substr(0, bytes)), line.unix_ms, stream, 0,
+                 line.begin, at_, last_ms_});
   line.text.erase(0, bytes);
+  line.begin = at_;
 }
 
 void LineCutter::add(const OutputEvent& output, std::vector<Line>& out) {
   Partial& line = partial(output.stream);
   last_ms_ = output.unix_ms;
   for (std::string_view rest = output.bytes; !rest.empty();) {
-    if (line.text.empty()) line.unix_ms = output.unix_ms;
+    at_ = output.offset + (output.bytes.size() - rest.size());
+    if (line.text.empty()) line.unix_ms = output.unix_ms, line.begin = at_;
     const std::size_t newline = rest.find('\n');
     line.text += rest.substr(0, newline);
+    at_ += newline == rest.npos ? rest.size() : newline + 1;
     while (line.text.size() > kMaxLine)
       flush(output.stream, whole_characters(line.text, kMaxLine), out);
     if (newline == rest.npos) break;
@@ -39,12 +43,21 @@ void LineCutter::add(const OutputEvent& output, std::vector<Line>& out) {
 void LineCutter::add(const GapEvent& gap, std::vector<Line>& out) {
   end(out);
   const std::uint64_t bytes = gap.to - gap.from;
-  out.push_back({str("[… ", bytes, " bytes of output are missing …]"), last_ms_, 0, bytes});
+  at_ = gap.to;
+  out.push_back({str("[… ", bytes, " bytes of output are missing …]"), last_ms_, 0, bytes, gap.from,
+                 gap.to, last_ms_});
 }
 
 void LineCutter::end(std::vector<Line>& out) {
   for (std::uint8_t stream : {wire::kStdout, wire::kStderr})
     if (!partial(stream).text.empty()) flush(stream, partial(stream).text.size(), out);
+}
+
+std::uint64_t LineCutter::resume_at() const {
+  std::uint64_t at = at_;
+  for (const Partial& line : partial_)
+    if (!line.text.empty()) at = std::min(at, line.begin);
+  return at;
 }
 
 std::string encode_line(const Line& line, bool with_stream) {

@@ -16,6 +16,10 @@ struct Line {
   std::int64_t unix_ms = 0;
   std::uint8_t stream = 0;  // 0: of a gap, which is in no stream
   std::uint64_t gap = 0;    // bytes missing here; `text` says so for people
+  // Where it was in the process's output, and when its last byte came. Ends grow from line to line;
+  // begins need not: the other stream's line may have been whole before.
+  std::uint64_t begin = 0, end = 0;
+  std::int64_t whole_ms = 0;
 };
 
 class LineCutter {
@@ -26,16 +30,19 @@ class LineCutter {
   // Ends the lines that were under way: what follows is not their rest.
   void add(const GapEvent& gap, std::vector<Line>& out);
   void end(std::vector<Line>& out);  // a last line without a newline counts
+  std::uint64_t resume_at() const;   // who reads on from here gets every line not yet cut
 
  private:
   struct Partial {
     std::string text;
     std::int64_t unix_ms = 0;  // of its first piece
+    std::uint64_t begin = 0;
   };
   Partial& partial(std::uint8_t stream) { return partial_[stream == wire::kStderr]; }
   void flush(std::uint8_t stream, std::size_t bytes, std::vector<Line>& out);
   std::array<Partial, 2> partial_;
   std::int64_t last_ms_ = 0;
+  std::uint64_t at_ = 0;  // the offset up to which all was looked at
 };
 
 // {"line":…,"timestamp":…,"stream":"stdout"} and, of a gap, "gap": bytes.

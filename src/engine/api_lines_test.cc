@@ -33,6 +33,22 @@ TEST(LineCutter, LinesArePutTogetherFromPieces) {
   EXPECT_THAT(texts(cut({""})), ElementsAre());
 }
 
+TEST(LineCutter, WhoResumesGetsEveryLineThatWasNotCut) {
+  LineCutter cutter;
+  std::vector<Line> lines;
+  cutter.add(OutputEvent{10, wire::kStdout, 1, "a\nou"}, lines);  // 10..14
+  cutter.add(OutputEvent{14, wire::kStderr, 2, "err\n"}, lines);  // 14..18
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[0].end, 12u);
+  EXPECT_EQ(lines[1].end, 18u);
+  EXPECT_EQ(cutter.resume_at(), 12u);  // where the line begins that is not whole yet
+  cutter.add(OutputEvent{18, wire::kStdout, 3, "t\n"}, lines);
+  EXPECT_EQ(lines[2].begin, 12u);
+  EXPECT_EQ(lines[2].end, 20u);
+  EXPECT_EQ(lines[2].whole_ms, 3);
+  EXPECT_EQ(cutter.resume_at(), 20u);
+}
+
 TEST(LineCutter, TheTwoStreamsDoNotMix) {
   auto lines = cut({"ou", "2:er", "t\n", "2:r\n"});
   EXPECT_THAT(texts(lines), ElementsAre("out", "err"));

@@ -95,7 +95,7 @@ std::string_view part_of(std::string_view path, int skip) {
 Reply get_output(ApiState& api, Request request) {
   const std::uint8_t only = stream_of(part_of(request.path, 0));
   CO_TRY(box, co_await box_of(api, request));
-  CO_TRY(info, co_await find_process(box.hand, request.param("p")));
+  CO_TRY(info, co_await find_process(api, box, request.param("p")));
   CO_TRY(attachment, co_await box.hand->attach(info.handle, false, 0));
   // Up to where it was when we asked: a process that goes on writing must not keep us.
   const std::uint64_t until = attachment->info().output_end;
@@ -127,7 +127,7 @@ Reply get_output(ApiState& api, Request request) {
 Reply follow_output(ApiState& api, Request request) {
   const std::uint8_t only = stream_of(part_of(request.path, 1));
   CO_TRY(box, co_await box_of(api, request));
-  CO_TRY(info, co_await find_process(box.hand, request.param("p")));
+  CO_TRY(info, co_await find_process(api, box, request.param("p")));
   // Without hold: a follower that sleeps stops nobody, it loses the middle and is told so.
   CO_TRY(attachment, co_await box.hand->attach(info.handle, false, 0));
   Format format{.event = "output", .with_stream = only == kBoth, .only = only};

@@ -1,7 +1,6 @@
 // The lifecycle of sandboxes, the platform's few calls, and what is refused by name until it comes.
 #include <algorithm>
 
-#include "base/metrics.h"
 #include "engine/api_state.h"
 #include "net/task.h"
 
@@ -24,7 +23,9 @@ Result<void> check_space(const Request& request) {
   return ok;
 }
 
-Result<ListQuery> decode_query(const Request& request) {
+}  // namespace
+
+Result<ListQuery> list_query(const Request& request) {
   ListQuery query;
   if (auto limit = request.query_value("limit")) {
     auto number = parse_int<std::size_t>(*limit);
@@ -44,8 +45,6 @@ Result<ListQuery> decode_query(const Request& request) {
   query.cursor = request.query_value("cursor").value_or("");
   return query;
 }
-
-}  // namespace
 
 // What the record cannot know by itself. The URL is made of how this request came in, so that
 // forwarded ports and containers work; which sandbox is meant the client then says by Host or
@@ -79,7 +78,7 @@ Reply create_sandbox(ApiState& api, Request request) {
 
 Reply list_sandboxes(ApiState& api, Request request) {
   CO_TRY_DO(check_space(request));
-  CO_TRY(query, decode_query(request));
+  CO_TRY(query, list_query(request));
   CO_TRY(page, api.engine.list(std::move(query)));
   for (wire::SandboxRecord& record : page.records) record = as_seen(std::move(record), request);
   co_return http::json(200, wire::encode_list(page.records, page.next, page.previous));
@@ -128,18 +127,5 @@ Reply no_pools(ApiState&, Request) { co_return http::json(200, R"({"pools":[]})"
 Reply no_such_thing(ApiState&, Request) {
   co_return Error{Code::not_found, "there is none with such an id: they come with a later version"};
 }
-
-// ---- the platform, and ourselves
-
-Reply introspect_key(ApiState& api, Request) {
-  // Clients want ids to put into headers; a machine of one's own has one organization with one
-  // project.
-  co_return http::json(200,
-                       str(R"({"id":"key_)", json_escape(api.engine.instance()),
-                           R"(","organizationId":"org_glovebox","projectId":"project_glovebox"})"));
-}
-
-Reply healthz(ApiState&, Request) { co_return http::text(200, "ok\n"); }
-Reply metrics_page(ApiState&, Request) { co_return http::text(200, metrics::render()); }
 
 }  // namespace glovebox::engine

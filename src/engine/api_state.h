@@ -76,6 +76,7 @@ using Reply = Task<http::Response>;
 // api_sandboxes.cc
 // The {sbx} of a lifecycle path, as far as it can be one.
 Result<std::string> sandbox_param(const http::Request& request);
+Result<ListQuery> list_query(const http::Request& request);
 wire::SandboxRecord as_seen(wire::SandboxRecord record, const http::Request& request);
 Reply create_sandbox(ApiState& api, http::Request request);
 Reply list_sandboxes(ApiState& api, http::Request request);
@@ -87,9 +88,6 @@ Reply comes_later(ApiState& api, http::Request request);
 Reply no_snapshots(ApiState& api, http::Request request);
 Reply no_pools(ApiState& api, http::Request request);
 Reply no_such_thing(ApiState& api, http::Request request);
-Reply introspect_key(ApiState& api, http::Request request);
-Reply healthz(ApiState& api, http::Request request);
-Reply metrics_page(ApiState& api, http::Request request);
 
 // api_life.cc
 Reply suspend_sandbox(ApiState& api, http::Request request);
@@ -102,6 +100,7 @@ Reply start_process(ApiState& api, http::Request request);
 Reply list_processes(ApiState& api, http::Request request);
 Reply get_process(ApiState& api, http::Request request);
 Reply kill_process(ApiState& api, http::Request request);
+Reply restart_process(ApiState& api, http::Request request);
 Reply signal_process(ApiState& api, http::Request request);
 Reply write_stdin(ApiState& api, http::Request request);
 Reply close_stdin(ApiState& api, http::Request request);
@@ -111,7 +110,8 @@ Reply get_output(ApiState& api,
                  http::Request request);  // by the last part of the path: stdout, stderr, output
 Reply follow_output(ApiState& api, http::Request request);  // the same, one part before the last
 Reply run_process(ApiState& api, http::Request request);
-Task<wire::ProcessInfo> find_process(std::shared_ptr<HandLink> hand, std::string id);
+// By pid, or by the name of a managed one: then the process there is now, or was last.
+Task<wire::ProcessInfo> find_process(ApiState& api, RunningBox box, std::string id);
 
 // api_files.cc
 Reply read_file(ApiState& api, http::Request request);
@@ -132,6 +132,24 @@ Reply resize_pty(ApiState& api, http::Request request);
 Reply pty_socket(ApiState& api, http::Request request);
 // True for a token of this instance that has not expired; what it is for pty_socket checks.
 bool is_pty_token(const ApiState& api, const http::Request& request);
+
+// api_platform.cc
+Reply introspect_key(ApiState& api, http::Request request);
+Reply get_project(ApiState& api, http::Request request);
+Reply list_secrets(ApiState& api, http::Request request);
+Reply no_secrets(ApiState& api, http::Request request);
+Reply list_archived(ApiState& api, http::Request request);
+Reply get_archived(ApiState& api, http::Request request);
+Reply usage_of_all(ApiState& api, http::Request request);
+Reply healthz(ApiState& api, http::Request request);
+Reply metrics_page(ApiState& api, http::Request request);
+
+// api_logs.cc
+Reply sandbox_logs(ApiState& api, http::Request request);
+Reply sandbox_log_processes(ApiState& api, http::Request request);
+
+// api_tunnel.cc
+Reply tunnel_socket(ApiState& api, http::Request request);
 
 // api_exec.cc
 Reply exec_socket(ApiState& api, http::Request request);

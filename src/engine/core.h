@@ -19,6 +19,7 @@
 #include "engine/engine.h"
 #include "engine/launcher_link.h"
 #include "engine/life.h"
+#include "engine/managed.h"
 #include "engine/records.h"
 #include "engine/storage.h"
 #include "net/loop.h"
@@ -131,6 +132,12 @@ struct Core {
   Task<void> freeze(std::shared_ptr<Box> box, Millis limit);
   Task<void> thaw(std::shared_ptr<Box> box);
   Task<void> give_back_memory(std::shared_ptr<Box> box);
+  // usage.cc
+  Task<std::vector<SandboxUsage>> usage();
+
+  // dial.cc
+  // A connection to a port of the box's loopback. CONNECTION_REFUSED where nobody listens.
+  Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
 
   // engine.cc
   std::shared_ptr<Box> find(const std::string& id_or_name) const;
@@ -139,6 +146,7 @@ struct Core {
   // Wakes the box; it stays awake for as long as anybody holds what this gives.
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
   Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
+  Task<std::shared_ptr<HandLink>> look(std::string id_or_name);
   Task<std::shared_ptr<HandLink>> link_of(std::shared_ptr<Box> box);  // however awake the box is
   Task<void> synced();  // what was committed so far survives a power cut
   // Runs a task to its end whatever becomes of who asked: a client that hangs up must not leave
@@ -176,6 +184,7 @@ struct Core {
   Freezers freezers;
   net::TaskGroup work;
   std::unique_ptr<LauncherLink> launcher;
+  std::unique_ptr<ManagedProcesses> managed;
 };
 
 }  // namespace glovebox::engine

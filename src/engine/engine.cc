@@ -6,7 +6,10 @@
 namespace glovebox::engine {
 
 Core::Core(net::Loop& loop_, Options options_)
-    : loop(loop_), options(std::move(options_)), work(loop_) {}
+    : loop(loop_),
+      options(std::move(options_)),
+      work(loop_),
+      managed(std::make_unique<ManagedProcesses>(*this)) {}
 
 std::shared_ptr<Box> Core::find(const std::string& id_or_name) const {
   auto box = boxes.find(id_or_name);
@@ -57,6 +60,12 @@ Task<std::shared_ptr<HandLink>> Core::peek(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
   bool runs = box->record.status == wire::State::running && !box->life.frozen && !box->life.moving;
   if (!runs) co_return std::shared_ptr<HandLink>();
+  co_return co_await link_of(box);
+}
+
+Task<std::shared_ptr<HandLink>> Core::look(std::string id_or_name) {
+  CO_TRY(box, known(id_or_name));
+  if (box->pid == 0) co_return std::shared_ptr<HandLink>();
   co_return co_await link_of(box);
 }
 
@@ -131,6 +140,15 @@ Task<std::shared_ptr<HandLink>> Engine::peek(std::string id_or_name) {
 Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
   return core_->hand(std::move(id_or_name));
 }
+
+Task<std::unique_ptr<net::Stream>> Engine::dial(std::string id_or_name, int port, Millis limit) {
+  return core_->dial(std::move(id_or_name), port, limit);
+}
+Task<std::shared_ptr<HandLink>> Engine::look(std::string id_or_name) {
+  return core_->look(std::move(id_or_name));
+}
+Task<std::vector<SandboxUsage>> Engine::usage() { return core_->usage(); }
+ManagedProcesses& Engine::managed() { return *core_->managed; }
 
 const std::string& Engine::instance() const { return core_->instance; }
 const Secret& Engine::token_key() const { return core_->token_key; }

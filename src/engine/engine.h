@@ -39,7 +39,17 @@ struct ListPage {
   std::string next, previous;
 };
 
+struct SandboxUsage {
+  wire::SandboxRecord record;
+  std::int64_t cpu_ms = 0;  // since it was made
+  std::int64_t memory_bytes = 0, pids = 0;
+  std::int64_t disk_bytes = -1;  // -1: not known
+  bool in_use = false;           // an operation is under way
+  std::int64_t last_activity_ms = 0;
+};
+
 struct Core;
+class ManagedProcesses;
 
 class Engine {
  public:
@@ -63,6 +73,15 @@ class Engine {
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
   // For a look that neither wakes a box nor keeps it awake: nullptr while it sleeps.
   Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
+
+  // The hand of any sandbox that has one, awake or not, for what only looks: it wakes nothing and
+  // counts as no use. Null where there is none.
+  Task<std::shared_ptr<HandLink>> look(std::string id_or_name);
+  Task<std::vector<SandboxUsage>> usage();  // of all live ones
+  // A connection to a port of the sandbox's loopback, whatever its network. CONNECTION_REFUSED
+  // where nobody listens.
+  Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
+  ManagedProcesses& managed();
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory

@@ -22,6 +22,19 @@ constexpr store::Migration kMigrations[] = {{1, R"(
   CREATE INDEX names ON sandboxes(name) WHERE name <> '';
   CREATE INDEX uncleaned ON sandboxes(cleaned) WHERE cleaned = 0;
   CREATE INDEX statuses ON sandboxes(status, seq);
+)"},
+                                            {2, R"(
+  CREATE TABLE managed (          -- processes that are kept running
+    sandbox TEXT NOT NULL,
+    id TEXT NOT NULL,
+    request TEXT NOT NULL,        -- the JSON it was started with
+    handle INTEGER NOT NULL,      -- of its process; 0 while one is being started
+    attempt_ms INTEGER NOT NULL,  -- when that began
+    restarts INTEGER NOT NULL,
+    used INTEGER NOT NULL,        -- of its max_restarts
+    stopped INTEGER NOT NULL,
+    PRIMARY KEY (sandbox, id)
+  ) WITHOUT ROWID;
 )"}};
 
 }  // namespace

@@ -34,6 +34,7 @@ class Records {
   Result<ListPage> list(const ListQuery& query);  // newest first
   Result<std::vector<Row>> uncleaned();
   Result<void> forget_terminated_before(std::int64_t unix_ms);
+  store::Database& database() { return db_; }  // for tables of other parts of the engine
   Result<void> sync() const { return db_.sync(); }
 
  private:

@@ -97,6 +97,7 @@ Task<void> Core::open() {
             .cwd = "/workspace"});
   CO_TRY_DO(co_await open_launcher());
   CO_TRY_DO(co_await recover());
+  CO_TRY_DO(managed->open(), "managed processes");
   work.spawn("blanks", keep_blanks());
   work.spawn("idle", watch_idle());
   work.spawn("pool", tend_storage());

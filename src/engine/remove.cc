@@ -50,6 +50,7 @@ Result<void> Core::terminate(const std::shared_ptr<Box>& box, std::string outcom
   FAULT("delete.after_row");
   box->record = record;
   box->link.reset();
+  managed->forget(record.id);
   box->changed.notify();
   boxes.erase(record.id);
   if (!record.name.empty()) names.erase(record.name);

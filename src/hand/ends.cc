@@ -69,6 +69,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
   process.control.reset();
   bash_call_ended(process.info.handle);
   process.shell_spec.reset();
+  if (process.one_shot) process.group.kill();
   leader_gone(process);
   read_output(process, process.out, wire::kStdout);
   read_output(process, process.err, wire::kStderr);

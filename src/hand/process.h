@@ -57,6 +57,7 @@ struct Process {
   Time drain_until = Time::max();  // after its end: how long to wait for the end of its output
   std::uint64_t final_end = ~0ull;
   bool killed_by_us = false;
+  bool one_shot = false;  // what it leaves behind goes with it
   bool forgotten = false;
   std::string tool_user;                        // of a tool call
   std::unique_ptr<wire::StartSpec> shell_spec;  // of a bash call: how the shell it needs is started

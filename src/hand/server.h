@@ -39,6 +39,7 @@ class Hand {
     wire::StartSpec spec;  // of a program or file operation without its environment
     std::string payload;   // the whole, for the child
     Time deadline;
+    bool one_shot = false;  // what it leaves behind goes with it
     bool is_shell = false;
     bool exec_next = false;    // nothing but exec is left to do
     std::uint64_t handle = 0;  // of the blank it got; 0: none yet

@@ -255,6 +255,7 @@ void Hand::started(std::uint64_t id) {
   info.started_ms = unix_ms();
   process.group = std::move(start.group);
   process.starter = start.connection;
+  process.one_shot = start.one_shot;
   if (spec.timeout_ms > 0) process.deadline = now() + Millis(spec.timeout_ms);
   if (spec.pty) {
     // Two descriptors, because epoll knows each only once, and input waits on its own.

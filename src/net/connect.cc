@@ -66,9 +66,15 @@ Error unreachable(int errno_value) {
 }
 
 Task<std::unique_ptr<Stream>> connect_to(SockAddr address, Millis limit) {
-  auto executor = co_await asio::this_coro::executor;
   Fd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd) co_return sys_error("socket");
+  co_return co_await connect_socket(std::move(fd), address, limit);
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Stream>> connect_socket(Fd fd, SockAddr address, Millis limit) {
+  auto executor = co_await asio::this_coro::executor;
   // Watched before it connects, and never through a duplicate: epoll would keep an entry for the
   // one that stays open.
   CO_TRY(socket, Descriptor::open(executor, std::move(fd)));
@@ -83,8 +89,6 @@ Task<std::unique_ptr<Stream>> connect_to(SockAddr address, Millis limit) {
   if (failed) co_return unreachable(failed);
   co_return make_stream(std::move(socket));
 }
-
-}  // namespace
 
 Task<std::unique_ptr<Stream>> connect(Address address, Millis limit) {
   if (!address.unix_path.empty()) {

@@ -18,6 +18,10 @@ struct SockAddr {
 SockAddr unix_address(const std::string& path);
 Address to_address(const SockAddr& address);
 
+// Connects a socket that was made elsewhere (in another network namespace). Code::unavailable where
+// nobody listens.
+Task<std::unique_ptr<Stream>> connect_socket(Fd socket, SockAddr address, Millis limit);
+
 // A connected socket as a stream.
 Result<std::unique_ptr<Stream>> make_stream(std::shared_ptr<Descriptor> connected);
 Result<std::unique_ptr<Stream>> make_stream(boost::asio::any_io_executor executor, Fd connected);

@@ -99,6 +99,10 @@ enum class Kind : std::uint8_t {
              // again by its key.
 };
 
+// A program with this in the environment of its start ends with all it started, as the Tensorlake
+// command line asks for; otherwise background processes outlive it.
+inline constexpr std::string_view kOneShot = "TENSORLAKE_SANDBOX_PROCESS_MODE=one-shot";
+
 enum class StdinMode : std::uint8_t { closed = 0, pipe = 1 };
 enum class OutputMode : std::uint8_t { capture = 0, discard = 1 };
 enum class Attach : std::uint8_t { none = 0, follow = 1, hold = 2 };

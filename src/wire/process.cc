@@ -3,6 +3,7 @@
 
 #include "base/characters.h"
 #include "wire/decode.h"
+#include "wire/managed_json.h"
 #include "wire/sandbox.h"
 
 namespace glovebox::wire {
@@ -114,16 +115,14 @@ Result<StartProcess> decode_start_members(Members& members, bool stdin_by_defaul
   TRY(no_out, decode_word(members, "stdout_mode", "capture", "discard", false));
   TRY(no_err, decode_word(members, "stderr_mode", "capture", "discard", false));
   TRY(timeout, members.number("timeout", 0, kMaxTimeoutSecs));
-  TRY(name, members.text("name", 255));
-  bool restart = members.take("restart"), health_check = members.take("health_check");
+  TRY(managed, take_managed(members));
   spec.stdin_mode = pipe ? StdinMode::pipe : StdinMode::closed;
   spec.stdout_mode = no_out ? OutputMode::discard : OutputMode::capture;
   spec.stderr_mode = no_err ? OutputMode::discard : OutputMode::capture;
   start.timeout = timeout.value_or(0);
   if (start.timeout > 0)  // a millisecond at least: 0 means none
     spec.timeout_ms = std::max<std::uint32_t>(1, static_cast<std::uint32_t>(start.timeout * 1000));
-  start.managed_name = name.value_or("");
-  start.managed = name || restart || health_check;
+  start.managed = std::move(managed);
   return start;
 }
 
@@ -203,11 +202,20 @@ static json::object process_json(const ProcessInfo& info) {
   return out;
 }
 
-std::string encode_process(const ProcessInfo& info) { return json::serialize(process_json(info)); }
+static json::object process_json(const ProcessInfo& info, const Managed* managed) {
+  json::object out = process_json(info);
+  if (managed) out["managed"] = managed_json(*managed);
+  return out;
+}
 
-std::string encode_processes(const std::vector<ProcessInfo>& infos) {
+std::string encode_process(const ProcessInfo& info, const Managed* managed) {
+  return json::serialize(process_json(info, managed));
+}
+
+std::string encode_processes(const std::vector<ProcessEntry>& entries) {
   json::array list;
-  for (const ProcessInfo& info : infos) list.push_back(process_json(info));
+  for (const auto& [info, managed] : entries)
+    list.push_back(process_json(info, managed ? &*managed : nullptr));
   return json::serialize(json::object{{"processes", std::move(list)}});
 }
 

@@ -133,7 +133,7 @@ TEST(ProcessRecord, SaysHowItEnded) {
   EXPECT_NE(killed.find("\"oom_killed\":true"), std::string::npos);
   EXPECT_EQ(killed.find("exit_code"), std::string::npos);
   info.argv.clear();  // a hand that names nothing
-  EXPECT_NE(encode_processes({info}).find("\"command\":\"\""), std::string::npos);
+  EXPECT_NE(encode_processes({{info, std::nullopt}}).find("\"command\":\"\""), std::string::npos);
 }
 
 TEST(PtySession, ItsIdIsMadeOfTheHandle) {

@@ -270,14 +270,36 @@ std::string encode_created(const SandboxRecord& record) {
   return json::serialize(record_json(record, "sandbox_id"));
 }
 
-std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
-                        const std::string& previous) {
-  json::array list;
-  for (const SandboxRecord& record : records) list.push_back(record_json(record, "id"));
+static std::string list_text(json::array list, const std::string& next,
+                             const std::string& previous) {
   json::object out{{"sandboxes", std::move(list)}};
   set_if(out, "next_cursor", next);
   set_if(out, "prev_cursor", previous);
   return json::serialize(out);
+}
+
+std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
+                        const std::string& previous) {
+  json::array list;
+  for (const SandboxRecord& record : records) list.push_back(record_json(record, "id"));
+  return list_text(std::move(list), next, previous);
+}
+
+static json::object archived_json(const SandboxRecord& record) {
+  json::object out = record_json(record, "id");
+  out["archived_at"] = record.terminated_at;
+  return out;
+}
+
+std::string encode_archived(const SandboxRecord& record) {
+  return json::serialize(archived_json(record));
+}
+
+std::string encode_archived_list(const std::vector<SandboxRecord>& records, const std::string& next,
+                                 const std::string& previous) {
+  json::array list;
+  for (const SandboxRecord& record : records) list.push_back(archived_json(record));
+  return list_text(std::move(list), next, previous);
 }
 
 // Reading a record is for our own clients: only what they cannot do without is demanded.

@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "wire/hand.h"
+#include "wire/managed.h"
 
 namespace glovebox::wire {
 
@@ -94,22 +95,26 @@ std::string encode_record(const SandboxRecord& record);   // get, list members, 
 std::string encode_created(const SandboxRecord& record);  // create: `sandbox_id`
 std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
                         const std::string& previous);
+// The same of terminated ones, with `archived_at`.
+std::string encode_archived(const SandboxRecord& record);
+std::string encode_archived_list(const std::vector<SandboxRecord>& records, const std::string& next,
+                                 const std::string& previous);
 Result<SandboxRecord> decode_record(std::string_view json);  // either id member: for the CLI
 Result<std::vector<SandboxRecord>> decode_list(std::string_view json, std::string* next);
 
 struct StartProcess {  // POST /processes and /processes/run
   StartSpec spec;
-  double timeout = 0;        // run only, seconds; 0: none
-  std::string managed_name;  // `name`, `restart`, `health_check` make it managed: refused by name
-                             // until it comes
-  bool managed = false;
+  double timeout = 0;                  // run only, seconds; 0: none
+  std::optional<ManagedSpec> managed;  // any of `name`, `restart`, `health_check` makes it that
 };
 Result<StartProcess> decode_process_start(std::string_view json);
 // Ours: the first message of an exec WebSocket. The same, and "pty", "rows", "cols"; stdin is a
 // pipe unless it says "closed".
 Result<StartProcess> decode_exec(std::string_view json);
-std::string encode_process(const ProcessInfo& info);                  // the API's process record
-std::string encode_processes(const std::vector<ProcessInfo>& infos);  // {"processes":[…]}
+// The API's process record, of a managed one with what is kept of it; and {"processes":[…]}.
+std::string encode_process(const ProcessInfo& info, const Managed* managed = nullptr);
+using ProcessEntry = std::pair<ProcessInfo, std::optional<Managed>>;
+std::string encode_processes(const std::vector<ProcessEntry>& entries);
 
 struct StartPty {
   StartSpec spec;

@@ -211,7 +211,7 @@ def walk(gb, point, action, verb, job, before):
     gb.environment = {}
     if verb == "create":
         prepared = None
-    elif verb in ("delete", "remove", "exec", "process"):
+    elif verb in ("delete", "remove", "exec", "process", "managed"):
         prepared = api_of(gb).create(name="victim")
     else:
         raise AssertionError(f"no operation known that passes {point}: teach this test one")
@@ -224,6 +224,9 @@ def walk(gb, point, action, verb, job, before):
         reply = attempt(lambda: api.call("POST", "/sandboxes", {"name": "victim"}))
     elif verb in ("delete", "remove"):
         reply = attempt(lambda: api.delete(prepared.id))
+    elif verb == "managed":
+        started = {"name": "kept", "command": "sleep", "args": ["3000"]}
+        reply = attempt(lambda: api.box("victim").call("POST", "/processes", started))
     else:
         reply = attempt(lambda: api.box("victim").call("POST", "/processes", {"command": "sleep", "args": ["3000"]}))
     if action == "kill":
@@ -247,6 +250,9 @@ def walk(gb, point, action, verb, job, before):
     for record in api.alive():
         if record.get("name") == "victim":  # either all of it is there, or nothing
             api.box(record["id"]).sh("echo whole").ok()
+            if verb == "managed":  # what was noted is kept running, once; what was refused is not there
+                wanted = ["sleep 3000"] if action == "kill" else []
+                eventually(lambda: [p for p in api.box(record["id"]).programs() if p.startswith("sleep")] == wanted, 20, str(wanted))
             api.delete(record["id"]).expect(200, 202, 204)
     if prepared:
         api.delete(prepared.id).expect(200, 202, 204)

@@ -264,10 +264,6 @@ def refusals(box, check):
         reply = box.call("POST", "/processes", {"command": "no-such-command-anywhere"})
         assert 400 <= reply.status <= 500 and "no-such-command-anywhere" in reply.json["error"], repr(reply)
 
-    with check("a managed process is refused by name, not half done"):
-        reply = box.call("POST", "/processes", {"command": "true", "name": "web"})
-        reply.refused(501, "NOT_IMPLEMENTED")
-
 
 def separation(api, box, check):
     with check("two sandboxes see neither each other's processes nor files"):

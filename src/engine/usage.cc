@@ -1,0 +1,40 @@
+// What the boxes use at this moment. Only looks.
+
+#include <algorithm>
+
+#include "engine/core.h"
+#include "net/task.h"
+
+namespace glovebox::engine {
+
+Task<std::vector<SandboxUsage>> Core::usage() {
+  auto found = std::make_shared<std::vector<SandboxUsage>>();
+  const auto now = std::chrono::steady_clock::now();
+  const std::int64_t now_ms = system_clock().unix_ms();
+  for (const auto& [id, box] : boxes) {
+    const auto since = std::chrono::duration_cast<Millis>(now - box->life.last_use).count();
+    SandboxUsage entry;
+    entry.record = box->record;
+    entry.in_use = box->life.uses > 0;
+    entry.last_activity_ms =
+        entry.in_use ? now_ms : std::max(box->record.created_at, now_ms - since);
+    found->push_back(std::move(entry));
+  }
+  std::function<Result<void>()> look = [this, found]() -> Result<void> {
+    for (SandboxUsage& entry : *found) {
+      // One that ends meanwhile has nothing to tell.
+      auto groups = sys::BoxCgroups::find(cgroups, prefix, entry.record.id);
+      if (!groups || !*groups) continue;
+      auto usage = (*groups)->usage();
+      if (!usage) continue;
+      entry.cpu_ms = usage->cpu_us / 1000;
+      entry.memory_bytes = usage->memory_bytes;
+      entry.pids = usage->pids;
+    }
+    return ok;
+  };
+  CO_TRY_DO(co_await pool.run(std::move(look)));
+  co_return std::move(*found);
+}
+
+}  // namespace glovebox::engine
