@@ -73,8 +73,9 @@ Task<void> send_size(Shared self) {
 Task<void> forward_stdin(Shared self) {
   std::string buffer(kPiece, '\0');
   for (;;) {
-    CO_TRY_DO(co_await net::readable(STDIN_FILENO, net::kForever), "stdin");
-    ssize_t n = ::read(STDIN_FILENO, buffer.data(), buffer.size());
+    const int from = self->spec.stdin_fd;
+    CO_TRY_DO(co_await net::readable(from, net::kForever), "stdin");
+    ssize_t n = ::read(from, buffer.data(), buffer.size());
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (n <= 0) break;  // the end; a terminal that is gone says EIO
     CO_TRY_DO(
@@ -131,7 +132,8 @@ Task<void> write_out(Shared self, int fd, std::string bytes) {
   bool& gone = self->gone[static_cast<std::size_t>(fd)];
   if (gone) co_return ok;
   auto text = std::make_shared<std::string>(std::move(bytes));
-  auto written = co_await self->writer.run([fd, text] { return write_fd(fd, *text); });
+  const int to = fd == STDOUT_FILENO ? self->spec.stdout_fd : fd;
+  auto written = co_await self->writer.run([to, text] { return write_fd(to, *text); });
   if (written) co_return ok;
   if (written.error().tag != "EPIPE")
     co_return std::move(written.error()).with(fd == STDOUT_FILENO ? "stdout" : "stderr");

@@ -13,6 +13,7 @@ struct AttachSpec {
   std::string hello;      // the first message: see exec_frames.h
   bool terminal = false;  // ours becomes raw; keys, size and Ctrl-C belong to the other side
   bool forward_stdin = true;
+  int stdin_fd = 0, stdout_fd = 1;  // others for what we make or take ourselves
 };
 // How the process ended. Also: an error when it could not be started, or when the connection broke.
 Result<Exited> attach(EngineClient& engine, const std::string& name, AttachSpec spec);

@@ -31,7 +31,9 @@ Commands commands() {
                                             &kSandboxExec,
                                             &kSandboxShell,
                                             &kSandboxCp,
+                                            &kSandboxLogs,
                                             &kSandboxRm,
+                                            &kTop,
                                             &kEnv,
                                             &kVersion};
   return kAll;

@@ -6,10 +6,10 @@
 namespace glovebox::cli {
 
 extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxExec, kSandboxShell,
-    kSandboxCp, kSandboxRm, kSession, kSessionsLs, kSessionsShow, kSessionsEvents, kSessionsSend,
-    kSessionsConfirm, kSessionsInterrupt, kSessionsArchive, kSessionsRm, kWorkStats, kWorkLs,
-    kWorkStop, kAgentCreate, kAgentLs, kAgentShow, kAgentArchive, kEnvironmentCreate,
-    kEnvironmentLs, kEnvironmentShow, kEnvironmentKeyCreate, kEnvironmentKeyLs,
+    kSandboxCp, kSandboxLogs, kSandboxRm, kTop, kSession, kSessionsLs, kSessionsShow,
+    kSessionsEvents, kSessionsSend, kSessionsConfirm, kSessionsInterrupt, kSessionsArchive,
+    kSessionsRm, kWorkStats, kWorkLs, kWorkStop, kAgentCreate, kAgentLs, kAgentShow, kAgentArchive,
+    kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow, kEnvironmentKeyCreate, kEnvironmentKeyLs,
     kEnvironmentKeyRevoke, kEnv, kVersion;
 Commands commands();
 

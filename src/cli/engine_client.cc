@@ -97,9 +97,14 @@ Error EngineClient::explain(Error error) const {
 
 Result<http::ClientResponse> EngineClient::call(std::string method, std::string path,
                                                 std::string body) {
+  return call_at(std::move(method), origin_.prefix + path, std::move(body));
+}
+
+Result<http::ClientResponse> EngineClient::call_at(std::string method, std::string target,
+                                                   std::string body) {
   http::Headers headers;
   if (!body.empty()) headers.set("Content-Type", "application/json");
-  auto answer = wait(loop_, http_->call(std::move(method), origin_.prefix + path, std::move(body),
+  auto answer = wait(loop_, http_->call(std::move(method), std::move(target), std::move(body),
                                         std::move(headers)));
   if (!answer) return explain(std::move(answer.error()));
   if (answer->status / 100 != 2) return explain(api_error(answer->status, answer->body));
@@ -167,6 +172,31 @@ Result<json::array> EngineClient::list_all() {
 Result<void> EngineClient::remove(const std::string& id_or_name) {
   TRY_DO(call("DELETE", "/sandboxes/" + http::encode_path(id_or_name)));
   return ok;
+}
+
+Result<json::object> EngineClient::logs(const std::string& id_or_name, const std::string& query) {
+  TRY(answer, call("GET", str("/sandboxes/", http::encode_path(id_or_name), "/logs", query)));
+  return parse_object(answer.body);
+}
+
+Result<json::array> EngineClient::members(std::string path, const char* name, bool below_prefix) {
+  TRY(answer, below_prefix ? call("GET", std::move(path)) : call_at("GET", std::move(path)));
+  TRY(object, parse_object(answer.body));
+  json::value* list = object.if_contains(name);
+  if (!list || !list->is_array())
+    return Error{Code::internal, str("the engine's answer has no '", name, "'")};
+  json::array objects;  // what is none is nothing we know to show
+  for (json::value& item : list->as_array())
+    if (item.is_object()) objects.push_back(std::move(item));
+  return objects;
+}
+
+Result<json::array> EngineClient::log_processes(const std::string& id_or_name) {
+  return members(str("/sandboxes/", http::encode_path(id_or_name), "/processes"), "processes");
+}
+
+Result<json::array> EngineClient::usage() {
+  return members("/glovebox/v1/usage", "sandboxes", false);
 }
 
 Result<EngineClient::Box> EngineClient::box(const std::string& id_or_name) {

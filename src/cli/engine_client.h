@@ -28,6 +28,10 @@ class EngineClient {
   Result<boost::json::array> list_live();  // all but the terminated, newest first
   Result<boost::json::array> list_all();   // the history too
   Result<void> remove(const std::string& id_or_name);
+  // A page of what its processes said; `query` is "" or begins with "?".
+  Result<boost::json::object> logs(const std::string& id_or_name, const std::string& query);
+  Result<boost::json::array> log_processes(const std::string& id_or_name);
+  Result<boost::json::array> usage();  // of all live ones: ours alone has it
 
   // A client of one box's data plane.
   struct Box {
@@ -43,6 +47,9 @@ class EngineClient {
  private:
   EngineClient(Target target, std::string_view space);
   Result<http::ClientResponse> call(std::string method, std::string path, std::string body = {});
+  Result<http::ClientResponse> call_at(std::string method, std::string target,
+                                       std::string body = {});
+  Result<boost::json::array> members(std::string path, const char* name, bool below_prefix = true);
   Result<void> list_pages(const std::string& query, boost::json::array* into);
 
   Target target_;

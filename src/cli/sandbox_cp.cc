@@ -1,6 +1,9 @@
+#include <sys/stat.h>
+
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/local_file.h"
+#include "cli/tree_copy.h"
 #include "cli/wait.h"
 #include "net/task.h"
 
@@ -37,7 +40,13 @@ static Task<void> download(http::Client* http, std::string path, TargetFile* fil
   co_return file->commit();
 }
 
+static bool is_directory(const CopyEnd& end) {
+  struct stat there{};
+  return !end.is_stream() && ::stat(end.path.c_str(), &there) == 0 && S_ISDIR(there.st_mode);
+}
+
 static Result<void> copy_in(EngineClient& engine, const CopyEnd& from, CopyEnd to) {
+  if (is_directory(from)) return copy_tree_in(engine, from, to);
   TRY(file, SourceFile::open(from));
   if (to.path.ends_with('/')) {
     if (from.is_stream()) return usage_error("stdin has no name: name the file in the sandbox");
@@ -51,18 +60,19 @@ static Result<void> copy_in(EngineClient& engine, const CopyEnd& from, CopyEnd t
               upload(box.http.get(), str(to.path, "/", base_name(from.path)), &again));
 }
 
-static Result<void> copy_out(EngineClient& engine, const CopyEnd& from, const CopyEnd& to) {
+static Result<void> copy_out(EngineClient& engine, const CopyEnd& from, const CopyEnd& to,
+                             Output& out) {
   TRY(box, engine.box(from.box));
-  TRY(file, TargetFile::create(to, base_name(from.path)));
-  auto done = wait(engine.loop(), download(box.http.get(), from.path, &file));
-  if (!done && done.error().tag == "IS_DIRECTORY")
-    return std::move(done.error())
-        .with(str("copy a directory with: glovebox sandbox exec ", from.box, " -- tar -C ",
-                  from.path, " -c . | tar -x"));
-  return done;
+  if (from.path.ends_with('/')) return copy_tree_out(engine, from, to, out);
+  {
+    TRY(file, TargetFile::create(to, base_name(from.path)));
+    auto done = wait(engine.loop(), download(box.http.get(), from.path, &file));
+    if (done || done.error().tag != "IS_DIRECTORY") return done;
+  }  // what was begun for a file is gone again
+  return copy_tree_out(engine, from, to, out);
 }
 
-static Result<int> run(Context& context, Args& args, Output&) {
+static Result<int> run(Context& context, Args& args, Output& out) {
   TRY(source, args.positional("SOURCE"));
   TRY(destination, args.positional("DESTINATION"));
   TRY_DO(args.done());
@@ -73,21 +83,26 @@ static Result<int> run(Context& context, Args& args, Output&) {
         "one end is in a sandbox (NAME:/path), the other is here (between two: cp A:/x - | cp - "
         "B:/x)");
   TRY(engine, EngineClient::open(context));
-  auto copied = to.box.empty() ? copy_out(*engine, from, to) : copy_in(*engine, from, to);
+  auto copied = to.box.empty() ? copy_out(*engine, from, to, out) : copy_in(*engine, from, to);
   if (!copied)
     return engine->explain(std::move(copied.error()))
         .with(str("copy ", source, " to ", destination));
   return 0;
 }
 
-const Command kSandboxCp{.name = "sandbox cp",
-                         .usage = "sandbox cp SOURCE DESTINATION",
-                         .help =
-                             "Copy a file into a sandbox or out of it.\n"
-                             "\n"
-                             "One end is NAME:/absolute/path, the other a local path, or - for "
-                             "stdin or stdout. Files of any size\n"
-                             "are streamed; a local file appears only once it is complete.",
-                         .run = run};
+const Command kSandboxCp{
+    .name = "sandbox cp",
+    .usage = "sandbox cp SOURCE DESTINATION",
+    .help =
+        "Copy a file or a directory into a sandbox or out of it.\n"
+        "\n"
+        "One end is NAME:/absolute/path, the other a local path, or - for "
+        "stdin or stdout. Files of any size\n"
+        "are streamed; a local file appears only once it is complete. A directory goes "
+        "with all in it, into one\n"
+        "that is there or as one that is not; for that the sandbox needs "
+        "tar. What comes out of a sandbox\n"
+        "never leaves the directory it was copied to.",
+    .run = run};
 
 }  // namespace glovebox::cli

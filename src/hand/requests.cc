@@ -89,8 +89,8 @@ Result<void> Hand::start(Connection& connection, std::uint32_t id, wire::Reader 
   TRY(spec, wire::decode_start(payload), "start");
   TRY_DO(may_start(spec));
   if (connection.readers.contains(id)) return Error{Code::invalid, "this id has a reader already"};
-  const bool one_shot =
-      spec.kind == wire::Kind::exec && std::ranges::find(spec.env, wire::kOneShot) != spec.env.end();
+  const bool one_shot = spec.kind == wire::Kind::exec &&
+                        std::ranges::find(spec.env, wire::kOneShot) != spec.env.end();
   // Of use to us only where a shell may have to be started with it.
   if (spec.kind != wire::Kind::tool) std::vector<std::string>().swap(spec.env);
   enqueue({.connection = connection.id(),
