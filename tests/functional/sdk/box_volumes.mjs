@@ -1,0 +1,32 @@
+// File systems that outlive sandboxes.
+import { CloudClient, Sandbox } from "tensorlake";
+import { assert, bytes, client, report, say } from "./box_common.mjs";
+import { check, done } from "./common.mjs";
+
+const platform = new CloudClient({ organizationId: "org_glovebox", projectId: "project_glovebox" });
+let shared;
+await check("registered, listed, mounted at create, written by one and read by another", async () => {
+  shared = await platform.createFileSystem({ name: "sdk-volume" });
+  assert.ok(shared.id);
+  assert.ok((await platform.listFileSystems()).some((f) => f.id === shared.id));
+  const one = await Sandbox.create({ fileSystems: [{ fileSystemId: shared.id, mountPath: "/mnt/shared" }] });
+  assert.deepEqual((await one.listFileSystems()).map((f) => [f.fileSystemId, f.mountPath]), [[shared.id, "/mnt/shared"]]);
+  await one.writeFile("/mnt/shared/note", bytes("kept"));
+  await one.terminate();
+  const two = await Sandbox.create({ fileSystems: [{ fileSystemId: shared.id, mountPath: "/mnt/again" }] });
+  assert.equal(say(await two.readFile("/mnt/again/note")), "kept");
+  await two.terminate();
+});
+await check("attached to a running one and detached, or refused by name", async () => {
+  const box = await Sandbox.create();
+  for (const attempt of [() => box.attachFileSystem(shared.id, "/mnt/live"), () => client.attachFileSystem(box.sandboxId, shared.id, "/mnt/live2"),
+                         () => box.detachFileSystem("/mnt/live"), () => client.detachFileSystem(box.sandboxId, "/mnt/live2")])
+    await attempt().catch((error) => assert.ok([400, 404, 409, 501].includes(error.status), `${error.constructor.name} ${error.message}`));
+  await box.terminate();
+});
+await check("deleted once nothing has it", async () => {
+  await platform.deleteFileSystem(shared.id);
+  assert.ok(!(await platform.listFileSystems()).some((f) => f.id === shared.id));
+});
+report();
+done();

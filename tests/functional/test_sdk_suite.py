@@ -1,0 +1,61 @@
+"""Every public method of the official npm SDK's Sandbox, SandboxClient, Pty and TcpTunnel does on this engine what its documentation says.
+labels: privileged timeout=900
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+
+from harness import Glovebox, note, run
+from node_packages import HERE, PACKAGES, installed, node
+
+SDK = {name: PACKAGES[name] for name in ("tensorlake", "node")}
+SHARED = ("common.mjs", "methods.mjs", "box_common.mjs")
+SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs")
+# Of parts that are not there yet, with scripts of their own.
+LATER = re.compile("napshot|checkpoint|[cC]opy|Pool|claim|FileSystem")
+
+
+def play(gb, tmp, packages, folder, script):
+    """Runs one script; gives the methods it called, those there are, and whether all its promises were kept."""
+    done = subprocess.run([node(packages), os.path.join(folder, script)], capture_output=True, text=True, timeout=400,
+                          env={"PATH": "/usr/bin:/bin", "HOME": tmp, "TENSORLAKE_API_URL": gb.url, "TENSORLAKE_API_KEY": gb.key,
+                               "TENSORLAKE_SANDBOX_IMAGE": "host", "NO_PROXY": "127.0.0.1,localhost",
+                               "no_proxy": "127.0.0.1,localhost"})
+    lists = {"CALLED": [], "KNOWN": []}
+    for line in done.stdout.splitlines():
+        word, _, rest = line.partition(" ")
+        if word in lists:
+            lists[word] = json.loads(rest)
+        else:
+            note(line)
+    if done.returncode:
+        note(done.stderr[-6000:])
+    assert gb.key not in done.stdout
+    return set(lists["CALLED"]), set(lists["KNOWN"]), done.returncode == 0
+
+
+def test(tmp):
+    packages = installed(SDK)
+    folder = os.path.join(packages, f"suite-{os.getpid()}")  # imports are looked up beside the script
+    os.makedirs(folder)
+    called, known, broken = set(), set(), []
+    try:
+        for script in SHARED + SCRIPTS:
+            shutil.copy(os.path.join(HERE, "sdk", script), folder)
+        with Glovebox(tmp) as gb:
+            for script in SCRIPTS:
+                note(script)
+                tried, there, kept = play(gb, tmp, packages, folder, script)
+                called, known = called | tried, known | there
+                if not kept:
+                    broken.append(script)
+    finally:
+        shutil.rmtree(folder)
+    assert not broken, f"broken promises in {' '.join(broken)}"
+    never = sorted(name for name in known - called if not LATER.search(name))
+    assert known and not never, f"never called: {' '.join(never)}"
+
+
+run(test)
