@@ -1,12 +1,14 @@
-"""On the wire our worker is the official one: over six shapes of a session both send the same requests to the same endpoints with the
+"""On the wire our worker is the official one: over seven shapes of a session both send the same requests to the same endpoints with the
 same credentials, headers and bodies, in the same order; where not, docs/worker-differences.md says so.
 labels: privileged timeout=300
 """
 import base64
 import concurrent.futures
+import itertools
 import json
 import re
 import signal
+import uuid
 
 from between import HangUp
 from fake_messages import FakeMessages, stream, text, tool
@@ -15,7 +17,7 @@ from sessions import Worker, lawful
 from support import Checks, equal
 from workers import ASK, OFFICIAL, OURS, Stage
 
-IDS = re.compile(r"\b(?:env|work|sesn|sevt|sthr|agent)_[0-9A-Za-z]+")
+IDS = re.compile(r"\b(?:env|work|sesn|sevt|sthr|agent|skill|skver|memstore|mem|memver)_[0-9A-Za-z]+")
 # Of the connection, of compression, and what a client tells of itself.
 OWN = {"host", "user-agent", "connection", "content-length", "accept-encoding", "accept-language", "sec-fetch-mode",
        "x-stainless-lang", "x-stainless-package-version", "x-stainless-os", "x-stainless-arch", "x-stainless-runtime",
@@ -115,9 +117,34 @@ def stolen_shape(stage):
         thief.stop(force=True).expect(200)
 
 
+def stores_shape(stage):
+    """A skill and two memory stores, one of them only to read: fetched before the first call, what was written is sent at the end."""
+    skill = upload(stage.brain, {"x/SKILL.md": f"---\nname: climbing-{stage.kind}\ndescription: How to climb.\n---\n"})
+    notes, law = [stage.brain.post("/v1/memory_stores", {"name": name}).expect(200, 201).json["id"] for name in ("notes", "law")]
+    for store, path in ((notes, "/a.md"), (notes, "/deep/b.md"), (law, "/law.md")):
+        stage.brain.post(f"/v1/memory_stores/{store}/memories", {"path": path, "content": "first"}).expect(200, 201)
+    stage.script(stream(tool("read", {"file_path": f"skills/climbing-{stage.kind}/SKILL.md"}), tool("read", {"file_path": "/mnt/memory/law/law.md"})),
+                 stream(tool("write", {"file_path": "/mnt/memory/notes/new.md", "content": "new\n"}),
+                        tool("edit", {"file_path": "/mnt/memory/notes/a.md", "old_string": "first", "new_string": "changed"})), stream(text("done")))
+    stage.session(skills=[{"type": "custom", "skill_id": skill}], resources=[
+        {"type": "memory_store", "memory_store_id": notes}, {"type": "memory_store", "memory_store_id": law, "access": "read_only"}])
+    # A /mnt of its own: two sessions with stores of the same name cannot share one.
+    with stage.worker(prefix=["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /mnt && exec "$@"', "sh"]) as worker:
+        lawful(stage.brain.settled(stage.id, 60))
+        wait_for("the item's end", lambda: stage.item()["state"] == "stopped", 60)
+        stage.over(worker)
+
+
+def upload(brain, files):
+    mark = uuid.uuid4().hex
+    body = "".join(f'--{mark}\r\nContent-Disposition: form-data; name="files[]"; filename="{name}"\r\n\r\n{content}\r\n' for name, content in files.items())
+    return brain.call("POST", "/v1/skills", f"{body}--{mark}--\r\n".encode(), {"Content-Type": f"multipart/form-data; boundary={mark}"}).expect(200, 201).json["id"]
+
+
 # What each must have led to: streams, results, stops.
 SHAPES = {"plain": (plain_shape, 1, 7, 1), "reconnect": (reconnect_shape, 2, 5, 1), "confirmation": (confirmation_shape, 1, 2, 1),
-          "stop graceful": (stop_graceful_shape, 1, 1, 1), "stop forced": (stop_forced_shape, 1, 1, 1), "lease stolen": (stolen_shape, 1, 1, 0)}
+          "stop graceful": (stop_graceful_shape, 1, 1, 1), "stop forced": (stop_forced_shape, 1, 1, 1), "lease stolen": (stolen_shape, 1, 1, 0),
+          "skill and memory": (stores_shape, 1, 4, 1)}
 
 
 # --- what was sent ------------------------------------------------------------------------------------------------------
@@ -126,7 +153,7 @@ class Story:
     """The requests of one worker for one item, with names instead of ids."""
 
     def __init__(self, stage):
-        self.requests, self.workdir = stage.between.requests, stage.workdir
+        self.requests, self.workdir, self.kind = stage.between.requests, stage.workdir, stage.kind
         self.names, self.numbers = {}, {}
         self.credentials = {stage.place.key: "environment key"}
         for asked in self.of("GET", "/work/poll$"):
@@ -152,12 +179,15 @@ class Story:
         """A request in full, but for when."""
         query = "&".join(f"{name}={'…' if name == 'expected_last_heartbeat' and value != 'NO_HEARTBEAT' else value}" for name, value in asked.query)
         body = json.dumps(asked.json, sort_keys=True, ensure_ascii=False) if asked.body else ""
-        body = body.replace(self.workdir, "@WORK@")
+        body = body.replace(self.workdir, "@WORK@").replace("climbing-" + self.kind, "climbing")
         return self.plain(f"{asked.method} {asked.path}{'?' if query else ''}{query} {body}".strip())
 
     def order(self):
-        """What was asked, one after the other; but for polls and heartbeats, whose number is a matter of time."""
-        return [self.line(a) for a in self.requests if not re.search("/(poll|heartbeat)$", a.path)]
+        """What was asked, one after the other; but for polls and heartbeats, whose number is a matter of time, and for what goes to
+        memory stores at the same time."""
+        lines = [self.line(a) for a in self.requests if not re.search("/(poll|heartbeat)$", a.path)]
+        runs = [(memory, list(run)) for memory, run in itertools.groupby(lines, lambda line: "/v1/memory_stores/" in line)]
+        return [line for memory, run in runs for line in (sorted(run) if memory else run)]
 
     def kinds(self):
         """Endpoints, each with its credential and headers."""

@@ -169,9 +169,10 @@ class Stage:
     def script(self, *turns):
         self.fake.script(self.mark, list(turns))
 
-    def session(self, tools=None):
-        agent = self.brain.agent("asked", tools=tools) if tools else self.place.agent
-        self.id = self.brain.session(agent, self.place.environment)["id"]
+    def session(self, tools=None, resources=(), **of_agent):
+        tools = {"tools": tools} if tools else {}
+        agent = self.brain.agent("asked", **tools, **of_agent) if tools or of_agent else self.place.agent
+        self.id = self.brain.session(agent, self.place.environment, resources=list(resources))["id"]
         self.brain.say(self.id, self.mark)
         return self
 
