@@ -1,0 +1,71 @@
+// What the uplink's files share. Only for them.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "gateway/uplink.h"
+#include "gateway/uplink_rules.h"
+#include "http/client.h"
+
+namespace glovebox::gateway {
+
+using Steady = std::chrono::steady_clock;
+
+// So many a second, and as many saved up as fit.
+class Pace {
+ public:
+  Pace(double per_second, double burst) : rate_(per_second), burst_(burst), tokens_(burst) {}
+  bool take() {
+    const auto now = Steady::now();
+    tokens_ =
+        std::min(burst_, tokens_ + rate_ * std::chrono::duration<double>(now - last_).count());
+    last_ = now;
+    if (tokens_ < 1) return false;
+    tokens_ -= 1;
+    return true;
+  }
+
+ private:
+  double rate_, burst_, tokens_;
+  Steady::time_point last_ = Steady::now();
+};
+
+// One box, for as long as its grant lasts.
+struct BoxLink {
+  BoxLink(std::string of, std::shared_ptr<const Grant> with, const UplinkLimits& limits)
+      : box(std::move(of)),
+        grant(std::move(with)),
+        pace(limits.requests_per_second, limits.burst),
+        refusals(1, 5) {}
+  const std::string box;
+  std::shared_ptr<const Grant> grant;
+  std::shared_ptr<http::Client> service;
+  std::unique_ptr<http::Server> server;  // none: no listener yet
+  Steady::time_point expires{};
+  Pace pace;
+  Pace refusals;  // told of in the log
+  std::size_t streams = 0;
+  bool large_body = false;
+  Uplink::Status status;
+};
+
+struct Uplink::Impl {
+  net::Loop& loop;
+  const UplinkLimits limits;
+  std::map<std::string, std::shared_ptr<BoxLink>, std::less<>> links;
+  std::map<std::string, std::weak_ptr<http::Client>, std::less<>> services;  // by URL
+  std::size_t large_bodies = 0;
+  net::Event body_done;
+  net::TaskGroup tasks;
+  bool closing = false;
+};
+
+// uplink_relay.cc
+std::unique_ptr<http::Server> serve_box(const std::shared_ptr<Uplink::Impl>& impl,
+                                        const std::shared_ptr<BoxLink>& link);
+
+}  // namespace glovebox::gateway
