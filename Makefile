@@ -73,7 +73,7 @@ check: deps  ## Check layout, include rules, file sizes and formatting
 	@clang-format-19 --dry-run -Werror $(FORMATTED)
 	@echo "include rules, file sizes, formatting: ok"
 
-install: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/glovebox-unpack
+install: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/glovebox-unpack bin/glovebox-worker
 bench: PROGRAMS = bin/glovebox bin/glovebox-hand bin/glovebox-image bin/glovebox-unpack bin/bench_bare
 install: release  ## Install the optimized programs below PREFIX (default /usr/local; DESTDIR is honoured)
 	@install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/glovebox $(DESTDIR)$(BASH_COMPLETIONS) $(DESTDIR)$(ZSH_COMPLETIONS)

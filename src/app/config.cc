@@ -84,6 +84,7 @@ const Setting kSettings[] = {
     {"orchestrator.worker_id", Text([](Config& c) -> auto& { return c.orchestrator.worker_id; }),
      "ANTHROPIC_WORKER_ID"},
     {"orchestrator.image", Text([](Config& c) -> auto& { return c.orchestrator.image; })},
+    {"orchestrator.runner", Text([](Config& c) -> auto& { return c.orchestrator.runner; })},
     {"orchestrator.max_sessions",
      Number{[](Config& c) -> auto& { return c.orchestrator.max_sessions; }, 1, 100'000}},
     {"orchestrator.max_idle_secs",
@@ -102,6 +103,7 @@ const Setting kSettings[] = {
      "POLL_RECLAIM_OLDER_THAN_MS"},
     {"orchestrator.drain_secs",
      Number{[](Config& c) -> auto& { return c.orchestrator.drain_secs; }, 0, 600}},
+    {"uplink.listen", Text([](Config& c) -> auto& { return c.uplink.listen; })},
 };
 
 const Setting* find(std::string_view key) {
@@ -123,6 +125,7 @@ Result<void> check(const Config& config) {
     return Error{Code::invalid, str("state: '", config.state, "' must be an absolute path")};
   for (auto [key, listen] : {std::pair{"engine.listen", &config.engine.listen},
                              {"brain.listen", &config.brain.listen},
+                             {"uplink.listen", &config.uplink.listen},
                              {"orchestrator.listen", &config.orchestrator.listen}}) {
     if (listen->empty() && listen == &config.orchestrator.listen) continue;
     TRY_DO(net::Address::parse(*listen), key);
@@ -130,6 +133,9 @@ Result<void> check(const Config& config) {
   TRY_DO(check_url("brain.model_url", config.brain.model_url));
   if (!config.orchestrator.brain_url.empty())
     TRY_DO(check_url("orchestrator.brain_url", config.orchestrator.brain_url));
+  if (config.orchestrator.runner != "outside" && config.orchestrator.runner != "inside")
+    return Error{Code::invalid, str("orchestrator.runner: '", config.orchestrator.runner,
+                                    "' is neither outside nor inside")};
   if (config.brain.default_model.empty())
     return Error{Code::invalid, "brain.default_model: must name a model"};
   for (auto level :

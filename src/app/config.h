@@ -50,6 +50,7 @@ struct Config {
     std::string environment_id;  // empty: the one its key is of
     std::string worker_id;       // empty: made of the host's name
     std::string image;           // of the boxes of sessions; empty: the engine's default
+    std::string runner = "outside";  // "inside": the worker runs in the session's box
     std::int64_t max_sessions = 64;
     std::int64_t max_idle_secs = 60;
     std::int64_t sandbox_timeout_seconds = 3600;
@@ -58,6 +59,10 @@ struct Config {
     std::int64_t poll_reclaim_older_than_ms = 2000;
     std::int64_t drain_secs = 20;  // for tool calls that run when it is told to stop
   } orchestrator;
+
+  struct Uplink {
+    std::string listen = "127.0.0.1:0";  // for the orchestrator; boxes have listeners of their own
+  } uplink;
 };
 
 // --config, GLOVEBOX_CONFIG, or /etc/glovebox/glovebox.toml where there is one; then the

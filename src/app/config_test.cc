@@ -50,6 +50,7 @@ TEST(Config, WrongTypesRangesAndSyntaxSayWhere) {
         {"[brain]\nlease_ttl_secs = 5\n", "brain.lease_ttl_secs: 5 is not between 10 and 600"},
         {"[brain]\ndefault_model = \"\"\n", "brain.default_model: must name a model"},
         {"[orchestrator]\nbrain_url = \"x\"\n", "orchestrator.brain_url: 'x' is not a URL"},
+        {"[orchestrator]\nrunner = \"beside\"\n", "'beside' is neither outside nor inside"},
         {"state = \"relative\"\n", "state: 'relative' must be an absolute path"},
         {"log = \n", "glovebox.toml:1"}}) {
     auto config = of_toml(text);
@@ -147,11 +148,11 @@ TEST(Parts, AnUnknownPartIsWrongUsage) {
 }
 
 TEST(Parts, StartInTheOrderInWhichTheyNeedEachOther) {
-  auto picked = pick_parts({"orchestrator", "engine", "brain"});
+  auto picked = pick_parts({"orchestrator", "engine", "uplink", "brain"});
   ASSERT_TRUE(picked);
   std::vector<std::string> names;
   for (const PartSpec* part : *picked) names.push_back(part->name);
-  EXPECT_EQ(names, (std::vector<std::string>{"engine", "brain", "orchestrator"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"engine", "brain", "uplink", "orchestrator"}));
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The engine as a process.
 #include "app/commands.h"
 #include "app/daemon.h"
+#include "app/program.h"
 #include "base/log.h"
 #include "engine/api.h"
 #include "engine/engine.h"
@@ -23,6 +24,8 @@ engine::Options engine_options(const Daemon& daemon) {
   const Config::Engine& set = daemon.config.engine;
   return {.state_dir = daemon.directory(),
           .hand_program = set.hand,
+          .uplink_socket = daemon.config.state + "/uplink/" + std::string(kUplinkSocket),
+          .inside_programs = inside_programs(set.hand),
           .default_image = set.default_image,
           .blanks = static_cast<int>(set.blanks),
           .max_sandboxes = static_cast<int>(set.max_sandboxes),

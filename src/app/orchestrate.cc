@@ -66,6 +66,10 @@ Result<void> use_own_brain(Plan& plan, const cli::Context& context) {
 Result<Plan> planned(const cli::Context& context) {
   TRY(config, load_config(context));
   Plan plan{.config = std::move(config)};
+  if (plan.config.orchestrator.runner != "outside")
+    return Error{Code::unsupported,
+                 "orchestrator.runner = \"inside\" needs the uplink beside the engine: it is for "
+                 "'glovebox up'"};
   TRY(given, take_well_known(plan.config, context.env));
   if (given.hosted) {
     plan.keys.environment = given.keys["environment"];

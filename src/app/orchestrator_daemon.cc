@@ -12,7 +12,7 @@ namespace glovebox::app {
 namespace {
 
 orchestrator::Keys orchestrator_keys(const Keys& keys) {
-  return {.environment = keys["environment"], .engine = keys["engine"]};
+  return {.environment = keys["environment"], .engine = keys["engine"], .uplink = keys["uplink"]};
 }
 
 // A stream, a lease and an engine's connection for each session.
@@ -43,11 +43,14 @@ Task<void> serve(Daemon* daemon) {
   const Config::Orchestrator& set = daemon->config.orchestrator;
   Places places{.state_dir = daemon->directory(),
                 .service_url = set.brain_url.empty() ? daemon->url("brain") : set.brain_url,
-                .engine_url = daemon->url("engine")};
+                .engine_url = daemon->url("engine"),
+                .uplink_url = daemon->url("uplink")};
   CO_TRY(unpack, unpack_program());
   places.unpack = std::move(unpack);
   if (places.service_url.empty() || places.engine_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where brain and engine are"};
+  if (set.runner == "inside" && places.uplink_url.empty())
+    co_return Error{Code::internal, "the supervisor did not say where the uplink is"};
   CO_TRY(orchestrator, orchestrator::Orchestrator::open(
                            daemon->loop, orchestrator_options(daemon->config, std::move(places)),
                            orchestrator_keys(daemon->keys)));

@@ -48,6 +48,8 @@ orchestrator::Options orchestrator_options(const Config& config, Places places) 
   options.state_dir = std::move(places.state_dir);
   options.service_url = std::move(places.service_url);
   options.engine_url = std::move(places.engine_url);
+  options.uplink_url = std::move(places.uplink_url);
+  if (set.runner == "inside") options.runner = orchestrator::Options::Runner::inside;
   options.environment_id = set.environment_id;
   options.worker_id = set.worker_id;
   options.max_sessions = static_cast<int>(set.max_sessions);

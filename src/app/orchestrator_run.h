@@ -12,6 +12,7 @@ namespace glovebox::app {
 
 struct Places {
   std::string state_dir, service_url, engine_url, unpack;
+  std::string uplink_url;  // only for workers inside
 };
 orchestrator::Options orchestrator_options(const Config& config, Places places);
 

@@ -19,10 +19,15 @@ std::span<const PartSpec> all_parts() {
        .keys = {"brain", "environment", "metrics"},
        .optional_keys = {"model"},
        .listen = [](Config& c) -> std::string& { return c.brain.listen; }},
+      {.name = "uplink",
+       .command = "uplink-daemon",
+       .keys = {"uplink", "metrics"},
+       .listen = [](Config& c) -> std::string& { return c.uplink.listen; }},
       {.name = "orchestrator",
        .command = "orchestrator-daemon",
        .keys = {"environment", "engine", "metrics"},
-       .urls = {"engine", "brain"},
+       .optional_keys = {"uplink"},
+       .urls = {"engine", "brain", "uplink"},
        .listen = [](Config& c) -> std::string& { return c.orchestrator.listen; }},
   };
   return kParts;

@@ -31,4 +31,16 @@ Result<std::string> hand_program(const Config& config) {
   return path;
 }
 
+std::vector<std::string> inside_programs(const std::string& hand) {
+  auto own = own_program();
+  if (!own) return {};
+  const std::string beside = own->substr(0, own->rfind('/'));
+  std::vector<std::string> programs{beside + "/glovebox-worker", hand};
+  if (::access(programs[0].c_str(), X_OK) < 0) return {};
+  // Skills are taken apart by a program of their own, where there is one.
+  if (std::string unpack = beside + "/glovebox-unpack"; ::access(unpack.c_str(), X_OK) == 0)
+    programs.push_back(std::move(unpack));
+  return programs;
+}
+
 }  // namespace glovebox::app

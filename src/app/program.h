@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "app/config.h"
 
@@ -11,5 +13,10 @@ Result<std::string> own_program();  // the path of this binary
 // glovebox-unpack, beside us. Where it is missing sessions go without their skills.
 Result<std::string> unpack_program();
 Result<std::string> hand_program(const Config& config);  // engine.hand, or the one beside us
+
+// What a worker inside of a box consists of: the worker first. Empty: it is not installed.
+std::vector<std::string> inside_programs(const std::string& hand);
+// Of the uplink, in its directory: where the engine hands listeners over.
+inline constexpr std::string_view kUplinkSocket = "engine.sock";
 
 }  // namespace glovebox::app

@@ -52,7 +52,12 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
   TRY(given, take_well_known(config, context.env));
   auto names = only;
   if (names.empty() && given.hosted) names = {"engine", "orchestrator"};
+  const bool inside = config.orchestrator.runner == "inside";
+  if (!names.empty() && only.empty() && inside) names.push_back("uplink");
   TRY(parts, pick_parts(names));
+  // It serves workers that run inside of boxes, and nobody else.
+  if (names.empty() && !inside)
+    std::erase_if(parts, [](const PartSpec* part) { return part->name == "uplink"; });
   auto has = [&](std::string_view name) {
     return std::ranges::any_of(parts, [&](const PartSpec* part) { return part->name == name; });
   };
@@ -68,6 +73,8 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
     return cli::usage_error(
         "the orchestrator needs a brain: start that too, or say where one is "
         "(orchestrator.brain_url, ANTHROPIC_BASE_URL with ANTHROPIC_ENVIRONMENT_KEY)");
+  if (has("orchestrator") && inside && !has("uplink"))
+    return cli::usage_error("orchestrator.runner = \"inside\" needs the uplink: start that too");
   if (::geteuid() != 0)
     return Error{Code::forbidden,
                  "the engine makes namespaces, mounts and control groups: start it as root (sudo "
@@ -276,7 +283,8 @@ const cli::Command kUp{
         "\n"
         "Stays in the foreground, logs on stderr, until Ctrl-C; with --detach it goes on in the\n"
         "background and logs to STATE/log. --only starts some parts and not all (engine, brain,\n"
-        "orchestrator). --listen is where the engine listens (engine.listen,\n"
+        "uplink, orchestrator; the uplink is only needed, and started, with\n"
+        "orchestrator.runner = \"inside\"). --listen is where the engine listens (engine.listen,\n"
         "GLOVEBOX_ENGINE_LISTEN); port 0 takes a free one. Stopping leaves boxes running: the "
         "next\n"
         "'up' finds them again.\n"

@@ -42,6 +42,7 @@ constexpr Row kLifecycle[] = {
     {"DELETE", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
     {"GET", "/sandboxes/{sbx}/logs", sandbox_logs},
     {"GET", "/sandboxes/{sbx}/processes", sandbox_log_processes},
+    {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},  // ours
     {"GET", "/archived-sandboxes", list_archived},
     {"GET", "/archived-sandboxes/{id}", get_archived},
     {"GET", "/snapshots", no_snapshots},

@@ -89,6 +89,8 @@ Reply no_snapshots(ApiState& api, http::Request request);
 Reply no_pools(ApiState& api, http::Request request);
 Reply no_such_thing(ApiState& api, http::Request request);
 
+// api_uplink.cc
+Reply open_uplink(ApiState& api, http::Request request);
 // api_life.cc
 Reply suspend_sandbox(ApiState& api, http::Request request);
 Reply resume_sandbox(ApiState& api, http::Request request);

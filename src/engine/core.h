@@ -60,6 +60,9 @@ struct Blank {  // a box that waits to be told what it is: its id is the one the
   uid_t base = 0;
 };
 
+// recover.cc: the hand's pid on the host, 0 where there is none.
+pid_t hand_pid(const sys::BoxCgroups& groups);
+
 struct Core {
   Core(net::Loop& loop, Options options);
 
@@ -138,6 +141,9 @@ struct Core {
   // dial.cc
   // A connection to a port of the box's loopback. CONNECTION_REFUSED where nobody listens.
   Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
+
+  // uplink.cc
+  Task<Uplink> open_uplink(std::string id_or_name, int port);
 
   // engine.cc
   std::shared_ptr<Box> find(const std::string& id_or_name) const;

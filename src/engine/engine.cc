@@ -149,6 +149,9 @@ Task<std::shared_ptr<HandLink>> Engine::look(std::string id_or_name) {
 }
 Task<std::vector<SandboxUsage>> Engine::usage() { return core_->usage(); }
 ManagedProcesses& Engine::managed() { return *core_->managed; }
+Task<Uplink> Engine::open_uplink(std::string id_or_name, int port) {
+  return core_->finish("uplink", core_->open_uplink(std::move(id_or_name), port));
+}
 
 const std::string& Engine::instance() const { return core_->instance; }
 const Secret& Engine::token_key() const { return core_->token_key; }

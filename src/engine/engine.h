@@ -13,8 +13,10 @@
 namespace glovebox::engine {
 
 struct Options {
-  std::string state_dir;     // ours alone, 0700
-  std::string hand_program;  // build/bin/glovebox-hand
+  std::string state_dir;                     // ours alone, 0700
+  std::string hand_program;                  // build/bin/glovebox-hand
+  std::string uplink_socket;                 // of the uplink's Intake; empty: none
+  std::vector<std::string> inside_programs;  // the worker first, and what it needs beside it
   std::string default_image = "host";
   int blanks = 8;  // boxes' namespaces made ahead
   int max_sandboxes = 2000;
@@ -26,6 +28,12 @@ struct Options {
   std::int64_t reserve_mb = 1024;  // of the pool, and of the disk the state directory is on: below
                                    // it creates are refused
   std::string pool;                // a directory on btrfs; empty: see storage.h
+};
+
+// What a worker that runs inside of a box needs there.
+struct Uplink {
+  std::string url;      // of the service, as far as the box was granted it
+  std::string program;  // the worker
 };
 
 struct ListQuery {
@@ -82,6 +90,10 @@ class Engine {
   // where nobody listens.
   Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
   ManagedProcesses& managed();
+  // A listener in the box's network namespace goes to the uplink's process, which must have a grant
+  // for the box; the worker's programs are shown at /dev/glovebox. `port` 0: any that is free. May
+  // be asked for again: after a new start of that process by the port it was.
+  Task<Uplink> open_uplink(std::string id_or_name, int port);
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory

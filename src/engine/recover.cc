@@ -43,6 +43,8 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
   return names;
 }
 
+}  // namespace
+
 // The hand's pid on the host, by its control group: no other process is ever in there.
 pid_t hand_pid(const sys::BoxCgroups& groups) {
   auto directory = groups.hand_dir();
@@ -56,8 +58,6 @@ pid_t hand_pid(const sys::BoxCgroups& groups) {
                  .substr(0, std::string_view(text, static_cast<std::size_t>(n)).find('\n')))
       .value_or(0);
 }
-
-}  // namespace
 
 Task<void> Core::open() {
   CO_TRY_DO(sys::make_dirs(options.state_dir, 0700), "state directory");

@@ -1,5 +1,6 @@
 #include "gateway/intake.h"
 
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -67,6 +68,8 @@ Task<void> accept_all(std::shared_ptr<Intake::Impl> intake) {
 
 Result<std::unique_ptr<Intake>> Intake::open(net::Loop& loop, const std::string& path, Take take) {
   TRY(fd, sys::listen_unix(path, SOCK_SEQPACKET));
+  // One who connects and goes again must not leave us waiting in accept().
+  if (::fcntl(fd.get(), F_SETFL, O_NONBLOCK) < 0) return sys_error("intake");
   TRY(listener, net::Descriptor::open(loop.executor(), std::move(fd)));
   std::shared_ptr<Impl> impl(
       new Impl{loop, path, std::move(listener), std::move(take), net::TaskGroup(loop)});

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <netdb.h>
 #include <sys/stat.h>
 
@@ -94,6 +95,8 @@ Result<Listener> Listener::adopt(Loop& loop, Fd fd) {
   if (::getsockopt(fd.get(), SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0)
     return sys_error("adopt a listener");
   if (!listening) return Error{Code::invalid, "the inherited socket does not listen"};
+  // Whoever made it may not have: accept() in our loop must never block.
+  if (::fcntl(fd.get(), F_SETFL, O_NONBLOCK) < 0) return sys_error("adopt a listener");
   SockAddr own;
   if (::getsockname(fd.get(), own.get(), &own.size) < 0) return sys_error("getsockname");
   auto impl = std::make_unique<Impl>();

@@ -8,6 +8,7 @@
 #include <span>
 
 #include "net/task.h"
+#include "orchestrator/engine_api_impl.h"
 
 namespace glovebox::orchestrator {
 
@@ -70,29 +71,23 @@ std::string key_of(const std::string& call) {
 
 }  // namespace
 
-struct EngineApi::Impl {
-  http::Client client;
-  std::shared_ptr<const Secret> key;
+// A 2xx answer, or the error.
+Task<http::ClientResponse> EngineApi::Impl::request(std::string method, std::string target,
+                                                    std::string body, http::Headers headers) {
+  headers.set("Authorization", str("Bearer ", key->reveal()));
+  if (!body.empty() && !headers.get("Content-Type"))
+    headers.set("Content-Type", "application/json");
+  CO_TRY(answer, co_await client.call(std::move(method), std::move(target), std::move(body),
+                                      std::move(headers)));
+  if (answer.status / 100 != 2) co_return error_of(answer);
+  co_return answer;
+}
 
-  // A 2xx answer, or the error.
-  Task<http::ClientResponse> request(std::string method, std::string target, std::string body = "",
-                                     http::Headers headers = {}) {
-    headers.set("Authorization", str("Bearer ", key->reveal()));
-    if (!body.empty() && !headers.get("Content-Type"))
-      headers.set("Content-Type", "application/json");
-    CO_TRY(answer, co_await client.call(std::move(method), std::move(target), std::move(body),
-                                        std::move(headers)));
-    if (answer.status / 100 != 2) co_return error_of(answer);
-    co_return answer;
-  }
-
-  // Not the path with the name: a box of another generation must not be taken for this one.
-  static http::Headers of_box(const std::string& box) {
-    http::Headers headers;
-    headers.set("X-Tensorlake-Sandbox-Id", box);
-    return headers;
-  }
-};
+http::Headers EngineApi::Impl::of_box(const std::string& box) {
+  http::Headers headers;
+  headers.set("X-Tensorlake-Sandbox-Id", box);
+  return headers;
+}
 
 EngineApi::EngineApi(net::Loop& loop, http::Url url, std::shared_ptr<const Secret> key)
     : impl_(new Impl{http::Client(loop, std::move(url)), std::move(key)}) {}

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/secret.h"
@@ -21,6 +23,24 @@ struct Box {
 struct NewBox {
   std::string name, image;
   std::int64_t timeout_secs = 0;
+};
+
+struct BoxProcess {
+  std::int64_t pid = 0;
+  std::string command;
+  std::vector<std::string> args;
+  bool running = false;
+  std::optional<std::int64_t> exit_code;  // none: it runs, or a signal ended it
+};
+
+struct NewProcess {
+  std::string command;
+  std::vector<std::string> args;
+  std::vector<std::pair<std::string, std::string>> env;
+};
+
+struct UplinkPlace {
+  std::string url, program;
 };
 
 // Errors: `code` follows the status, `tag` is the API's word ("NAME_TAKEN"); Code::unavailable and
@@ -57,8 +77,19 @@ class EngineApi {
   Task<void> remove_tree(std::string box, std::string path);
   Task<std::optional<std::string>> read(std::string box, std::string path);
 
- private:
+  // engine_processes.cc: for a worker inside of the box
+  Task<std::vector<BoxProcess>> processes(std::string box);
+  Task<BoxProcess> process(std::string box, std::int64_t pid);
+  Task<BoxProcess> start(std::string box, NewProcess process);
+  Task<void> signal(std::string box, std::int64_t pid, int number);
+  // `line` is told what the process writes, until it ends or the connection does; the box stays
+  // awake for as long.
+  Task<void> follow(std::string box, std::int64_t pid, std::function<void(std::string)> line);
+  Task<UplinkPlace> open_uplink(std::string box, int port);
+
   struct Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

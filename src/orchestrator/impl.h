@@ -11,6 +11,7 @@
 #include "orchestrator/environment_lock.h"
 #include "orchestrator/journal.h"
 #include "orchestrator/orchestrator.h"
+#include "orchestrator/uplink_api.h"
 #include "runner/item.h"
 #include "runner/service.h"
 
@@ -23,9 +24,12 @@ struct Orchestrator::Impl {
   net::Loop& loop;
   const Options options;
   // Shared with the calls that are under way, which see a change at once.
-  const std::shared_ptr<Secret> environment_key, engine_key, stats_key;
+  const std::shared_ptr<Secret> environment_key, engine_key, uplink_key, stats_key;
   const std::shared_ptr<runner::Service> service;
   const std::shared_ptr<Boxes> boxes;
+  // For workers inside; null where they are outside.
+  std::shared_ptr<EngineApi> engine;
+  std::shared_ptr<UplinkApi> uplink;
   Journal journal;
   std::optional<EnvironmentLock> lock;
   std::string environment;  // once it is known
@@ -33,7 +37,7 @@ struct Orchestrator::Impl {
 
   struct Active {
     std::string work;
-    std::shared_ptr<runner::Item> item;  // null while it is being claimed
+    std::function<void()> stop;  // asks it to end; none while it is being claimed
   };
   std::map<std::string, Active, std::less<>> sessions;  // one item for each, at most
   std::size_t places = 0;  // taken by items, from their claim to their end

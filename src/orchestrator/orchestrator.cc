@@ -103,7 +103,7 @@ Task<void> drain_items(Impl impl, Millis limit) {
   impl->changed.notify();
   log::info("orchestrator.drain", {{"sessions", impl->sessions.size()}});
   for (auto& [session, active] : impl->sessions)
-    if (active.item) active.item->stop();
+    if (active.stop) active.stop();
   while (impl->places > 0 && deadline.left() > 0ms) {
     auto waited = co_await impl->changed.wait(deadline.left());
     if (!waited && waited.error().code == Code::cancelled) co_return waited;
@@ -123,6 +123,7 @@ Orchestrator::Impl::Impl(net::Loop& on, Options given, Keys keys, http::Url serv
       options(std::move(given)),
       environment_key(std::make_shared<Secret>(std::move(keys.environment))),
       engine_key(std::make_shared<Secret>(std::move(keys.engine))),
+      uplink_key(std::make_shared<Secret>(std::move(keys.uplink))),
       stats_key(std::make_shared<Secret>(std::move(keys.stats))),
       service(make_service(loop, options, std::move(service_url))),
       boxes(std::make_shared<Boxes>(loop, std::move(engine_url), engine_key, box_options(options))),
@@ -150,7 +151,12 @@ Result<std::unique_ptr<Orchestrator>> Orchestrator::open(net::Loop& loop, Option
   TRY(journal,
       Journal::open(options.state_dir.empty() ? ":memory:" : options.state_dir + "/journal.db"));
   auto impl = std::make_shared<Impl>(loop, std::move(options), std::move(keys), std::move(service),
-                                     std::move(engine), std::move(journal));
+                                     engine, std::move(journal));
+  if (impl->options.runner == Options::Runner::inside) {
+    TRY(uplink, http::Url::parse(impl->options.uplink_url), "the uplink's URL");
+    impl->engine = std::make_shared<EngineApi>(loop, std::move(engine), impl->engine_key);
+    impl->uplink = std::make_shared<UplinkApi>(loop, std::move(uplink), impl->uplink_key);
+  }
   return std::unique_ptr<Orchestrator>(new Orchestrator(std::move(impl)));
 }
 
@@ -160,6 +166,7 @@ Orchestrator::~Orchestrator() = default;
 void Orchestrator::set_keys(Keys keys) {
   *impl_->environment_key = std::move(keys.environment);
   *impl_->engine_key = std::move(keys.engine);
+  *impl_->uplink_key = std::move(keys.uplink);
   *impl_->stats_key = std::move(keys.stats);
   impl_->changed.notify();
 }

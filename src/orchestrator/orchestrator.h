@@ -17,7 +17,8 @@ namespace glovebox::orchestrator {
 struct Keys {
   Secret environment;  // of the queue: polls, and stands in where an item has no token of its own
   Secret engine;
-  Secret stats;  // an API key, to see whether somebody else polls too; usually empty
+  Secret uplink;  // of its control API; only for workers inside
+  Secret stats;   // an API key, to see whether somebody else polls too; usually empty
 };
 
 struct Options {
@@ -42,6 +43,11 @@ struct Options {
   std::int64_t sandbox_timeout_secs = 3600;
   bool resume_suspended = false;  // else a suspended box is replaced by a clean one
 
+  // Where an item's worker runs: here, with hands that reach into the box, or in the box, against
+  // the uplink.
+  enum class Runner { outside, inside } runner = Runner::outside;
+  std::string uplink_url;  // for Runner::inside
+
   // The service refuses us for good (401, 403, 404): stop with the error, or say so and look again
   // every few minutes, and at once when a key changes.
   enum class Refused { stop, wait } when_refused = Refused::wait;
@@ -53,6 +59,7 @@ struct Options {
     Millis refused{300'000};
     Millis stats{60'000};
     Millis same_session{2'000};  // for a session's earlier item to end
+    Millis supply{5'000};        // between two looks whether a worker inside has its way out
   } pace;
 };
 

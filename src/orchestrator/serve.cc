@@ -6,6 +6,7 @@
 #include "net/deadline.h"
 #include "net/task.h"
 #include "orchestrator/impl.h"
+#include "orchestrator/inside.h"
 
 namespace glovebox::orchestrator {
 
@@ -147,6 +148,21 @@ void tell_end(const runner::Work& work, const runner::ItemEnd& end) {
               {"open_calls", end.open_calls}});
 }
 
+template <class Runner>
+Task<runner::ItemEnd> run_with(Impl impl, std::string session, std::shared_ptr<Runner> runner) {
+  impl->sessions[session].stop = [runner] { runner->stop(); };
+  if (impl->draining) runner->stop();
+  co_return co_await runner->run();
+}
+
+Task<runner::ItemEnd> run_item(Impl impl, runner::Work work, std::optional<Claim> from,
+                               std::string session) {
+  if (impl->uplink && work.kind == "session")
+    return run_with(impl, session,
+                    std::make_shared<InsideRun>(impl, work, from ? from->box : std::string()));
+  return run_with(impl, session, make_item(impl, work, from));
+}
+
 Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::shared_ptr<Place>) {
   if (work.environment_id.empty()) work.environment_id = impl->environment;
   const std::string session = work.session_id.empty() ? work.id : work.session_id;
@@ -164,10 +180,7 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
     if (ours.error().code != Code::cancelled) forget(impl, work.id);
     co_return ours;
   }
-  auto item = make_item(impl, work, from);
-  impl->sessions[session].item = item;
-  if (impl->draining) item->stop();
-  auto end = co_await item->run();
+  auto end = co_await run_item(impl, work, from, session);
   if (!end && end.error().code == Code::cancelled) co_return ok;  // the journal keeps it
   CO_FAULT("orchestrator.before_forget");
   if (!end || !end->ours) forget(impl, work.id);

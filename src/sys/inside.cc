@@ -19,6 +19,8 @@
 #include <optional>
 #include <thread>
 
+#include "sys/mount.h"
+
 namespace glovebox::sys {
 
 namespace {
@@ -61,7 +63,7 @@ Result<InetAddress> address_of(const InsideAddress& given) {
 Result<InsideSocket> bound(const InsideAddress& given) {
   TRY(address, address_of(given));
   InsideSocket made;
-  made.fd.reset(::socket(address.storage.ss_family, given.type | SOCK_CLOEXEC, 0));
+  made.fd.reset(::socket(address.storage.ss_family, given.type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.fd) return sys_error("socket");
   // A port that was ours a moment ago, with connections that have only just ended.
   const int on = 1;
@@ -120,6 +122,16 @@ Result<Fd> socket_inside(int process, int family, int type) {
     Fd made(::socket(family, type | SOCK_CLOEXEC, 0));
     if (!made) return sys_error("socket");
     return made;
+  });
+}
+
+Result<Fd> make_view(const std::string& directory, const std::string& name) {
+  return on_own_thread<Fd>([&]() -> Result<Fd> {
+    // Overlays show the names of their layers as they were given: short ones, from in there.
+    if (::unshare(CLONE_FS) < 0) return sys_error("own working directory");
+    if (::chdir(directory.c_str()) < 0) return sys_error(str("enter ", directory));
+    return make_overlay(name + ":none", "", "", 0,
+                        MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY);
   });
 }
 

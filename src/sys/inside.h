@@ -24,7 +24,7 @@ struct InsideAddress {
   int type = 0;                    // SOCK_STREAM, which then listens, or SOCK_DGRAM
 };
 struct InsideSocket {
-  Fd fd;  // close-on-exec
+  Fd fd;  // close-on-exec, does not block
   int port = 0;
 };
 // A socket in the process's network namespace, for whoever gets the descriptor, wherever that one
@@ -34,6 +34,10 @@ Result<InsideSocket> listen_inside(int process, const InsideAddress& address);
 
 // One that is not bound: to connect to what listens in there.
 Result<Fd> socket_inside(int process, int family, int type);
+
+// A read-only mount, detached, of `directory`/`name`; `directory`/none must be an empty directory.
+// A box that has it learns from its mount table nothing of where it stands.
+Result<Fd> make_view(const std::string& directory, const std::string& name);
 
 // Attaches the detached `mount` at `path` as the process sees it. No link is followed on the way,
 // and the place must be on a tmpfs (a box's /dev, which is ours): nobody inside can have prepared

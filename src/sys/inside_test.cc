@@ -136,6 +136,26 @@ TEST_F(Inside, AMountIsSeenInThereAndNotHere) {
   EXPECT_FALSE(*again) << "one on top of the other";
 }
 
+TEST_F(Inside, AViewShowsWhatIsInADirectoryAndNotWhereItIs) {
+  const std::string place = ::testing::TempDir() + str("glovebox-view-", ::getpid());
+  ASSERT_TRUE(make_dirs(place + "/shown", 0755) && make_dirs(place + "/none", 0755));
+  ASSERT_TRUE(create_file(place + "/shown/program", "x", 0755));
+  auto view = make_view(place, "shown");
+  ASSERT_TRUE(view) << view.error().what;
+  ASSERT_TRUE(mount_inside(handle_.get(), view->get(), "/mnt/here"));
+  EXPECT_EQ(::access(inside("/mnt/here/program").c_str(), X_OK), 0);
+  EXPECT_NE(::access(inside("/mnt/here/new").c_str(), F_OK), 0);
+  EXPECT_LT(::open(inside("/mnt/here/new").c_str(), O_WRONLY | O_CREAT, 0644), 0);
+  EXPECT_EQ(errno, EROFS);
+  auto mounts = read_file(str("/proc/", process_->pid(), "/mountinfo"), 1 << 20);
+  ASSERT_TRUE(mounts);
+  const std::size_t at = mounts->find("/mnt/here");
+  ASSERT_NE(at, mounts->npos);
+  const std::size_t line = mounts->rfind('\n', at) + 1;
+  EXPECT_FALSE(mounts->substr(line, mounts->find('\n', at) - line).contains("glovebox-view"));
+  EXPECT_TRUE(remove_tree(place));
+}
+
 TEST_F(Inside, AMountGoesThroughNoLinkAndOntoNoFileSystemOfTheTenant) {
   EXPECT_FALSE(mount_inside(handle_.get(), new_fs().get(), "/mnt/link"));
   EXPECT_FALSE(mount_inside(handle_.get(), new_fs().get(), "/mnt/link/mnt/here"));
