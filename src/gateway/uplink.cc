@@ -138,7 +138,7 @@ Result<void> Uplink::take_listener(const std::string& line, std::vector<Fd> fds)
     old->server = std::move(server);
     impl_->tasks.spawn("uplink.end", end(std::move(old)));
   }
-  log::info("uplink.listen", {{"box", box}, {"address", address.text()}});
+  log::info("uplink.open", {{"box", box}, {"address", address.text()}});
   return ok;
 }
 

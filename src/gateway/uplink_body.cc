@@ -92,10 +92,9 @@ Result<json::object> result_event(json::value& given) {
   json::object event;
   TRY_DO(demand(from, event, "type", Type::text));
   const json::string& type = event["type"].get_string();
-  if (type != "user.tool_result" && type != "user.custom_tool_result")
+  if (type != "user.tool_result")
     return Error{Code::forbidden, "a worker posts results of tool calls, and nothing else"};
-  const bool custom = type == "user.custom_tool_result";
-  TRY_DO(demand(from, event, custom ? "custom_tool_use_id" : "tool_use_id", Type::text));
+  TRY_DO(demand(from, event, "tool_use_id", Type::text));
   TRY_DO(take(from, event, "is_error", Type::boolean));
   TRY_DO(take(from, event, "content", Type::blocks));
   TRY_DO(check_blocks(event));

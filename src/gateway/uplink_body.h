@@ -9,8 +9,9 @@
 
 namespace glovebox::gateway {
 
-// {"events": [user.tool_result | user.custom_tool_result …]}: a worker answers calls. It does not
-// speak for the user, confirm calls that wait for a person, or interrupt.
+// {"events": [user.tool_result …]}: a worker answers calls of the six tools. It does not speak for
+// the user, confirm calls that wait for a person, interrupt, or answer the custom tools of an
+// application, which may be how that one asks for consent.
 Result<std::string> rewrite_events(std::string_view json);
 Result<std::string> rewrite_stop(std::string_view json);           // {"force": BOOL}, or nothing
 Result<std::string> rewrite_new_memory(std::string_view json);     // {"path", "content"}

@@ -21,8 +21,14 @@ using Impl = std::shared_ptr<Uplink::Impl>;
 using Link = std::shared_ptr<BoxLink>;
 
 // Something there is a limited number of, given back with the last who holds it.
+struct Place {
+  explicit Place(std::function<void()> how) : give_back(std::move(how)) {}
+  Place(const Place&) = delete;
+  ~Place() { give_back(); }
+  const std::function<void()> give_back;
+};
 std::shared_ptr<void> place(std::function<void()> give_back) {
-  return std::shared_ptr<void>(nullptr, [give_back = std::move(give_back)](void*) { give_back(); });
+  return std::make_shared<Place>(std::move(give_back));
 }
 
 Task<std::shared_ptr<void>> place_for_large_body(Impl impl, Link link) {
@@ -158,7 +164,8 @@ std::string_view error_type(int status) {
 
 // Errors of ours in the service's shape, which a worker understands.
 void dress(Response& response, std::string_view request_id) {
-  response.headers.set("request-id", std::string(request_id));
+  if (!response.headers.get("request-id"))
+    response.headers.set("request-id", std::string(request_id));
   if (!response.error) return;
   if (response.status == 405) response.status = 404;
   response.headers.remove("Allow");

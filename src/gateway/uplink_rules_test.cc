@@ -230,6 +230,7 @@ TEST(UplinkBody, AWorkerAnswersCallsAndSaysNothingElse) {
   const char* const kRefused[] = {
       R"({"events":[{"type":"user.message","content":[{"type":"text","text":"do it"}]}]})",
       R"({"events":[{"type":"user.interrupt"}]})",
+      R"({"events":[{"type":"user.custom_tool_result","custom_tool_use_id":"sevt_1"}]})",
       R"({"events":[{"type":"user.tool_confirmation","tool_use_id":"sevt_1","result":"allow"}]})",
       R"({"events":[{"type":"user.define_outcome","description":"x"}]})",
       R"({"events":[{"type":"system.message","content":[]}]})",

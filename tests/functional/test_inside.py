@@ -1,38 +1,44 @@
 """runner = "inside": the worker runs in the session's box against the uplink, and serves a session as the one outside does.
-labels: privileged timeout=200
+labels: privileged timeout=150
 """
-from fake_messages import FakeMessages, stream, text, tool
-from harness import SYSTEM, Glovebox, run
-from sessions import Brain, lawful, plain
-from support import Checks, api_of, equal, eventually
-
-INSIDE = (*SYSTEM, "uplink")
-
-
-def bash(command):
-    return stream(tool("bash", {"command": command}))
-
-
-def answers(brain, session):
-    return [plain(e["content"]) for e in brain.events(session) if e["type"] == "user.tool_result"]
+from fake_messages import FakeMessages, stream, text
+from harness import Glovebox, run
+from inside import INSIDE, SETTINGS, Place, bash
+from sessions import Brain
+from support import Checks, equal, eventually
 
 
 def test(tmp):
     check = Checks()
-    with FakeMessages() as fake, Glovebox(tmp, parts=INSIDE, model=(fake.url, fake.key), environment={
-            "GLOVEBOX_ORCHESTRATOR_RUNNER": "inside", "GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "3"}) as gb:
-        brain = Brain(gb.brain.url, gb.brain_key)
-        place, agent = brain.status()["default_environment_id"], brain.agent("inside")["id"]
-        fake.script("case:plain", [stream(tool("write", {"file_path": "note", "content": "kept"})), bash("cat note; pwd; echo $PPID; cat /proc/*/comm"),
-                                   stream(text("done"))])
-        with check("a session is served to its end by a worker in its box"):
-            session = brain.session(agent, place)["id"]
-            brain.say(session, "case:plain")
-            lawful(brain.settled(session, 60))
-            got = answers(brain, session)
-            assert got[1].startswith("kept\n/workspace\n"), got
-            assert "glovebox-worker" in got[1].split("\n"), got
+    with FakeMessages() as fake, Glovebox(tmp, parts=INSIDE, model=(fake.url, fake.key), environment=SETTINGS, lease_ttl=10) as gb:
+        everything(gb, Place(gb, fake), check)
         check.done()
+
+
+def everything(gb, place, check):
+    with check("several sessions at once, each with a worker and the calls in its own box"):
+        sessions = [place.session("pwd; tr '\\0' ' ' < /proc/1/comm; cat /proc/[0-9]*/comm | sort | uniq -c | grep -c worker", "env | grep -c ANTHROPIC") for _ in range(3)]
+        for session in sessions:
+            got = place.ended(session)
+            equal(got, ["/workspace\nglovebox-hand\n1", "0"], "answers")
+    with check("the worker leaves when the session is idle, its grant ends, and the next message finds the same box"):
+        session = place.session("echo first > kept", "cat kept", turns=[bash("cat kept; mount | grep -c /dev/glovebox"), stream(text("done"))])
+        equal(place.ended(session)[-1], "first")
+        eventually(lambda: place.logged("uplink.end") and [e for e in place.logged("uplink.end") if e["session"] == session], 30, "the grant's end")
+        place.brain.say(session, "and then")
+        equal(place.ended(session)[-1], "first\n1")
+    with check("what is shown to a box of our programs is read-only, runs, and says nothing of the host"):
+        box = place.box(session)
+        seen = box.sh("ls /dev/glovebox; touch /dev/glovebox/x 2>&1; rm /dev/glovebox/glovebox-worker 2>&1; grep glovebox /proc/self/mountinfo")
+        assert "glovebox-worker" in seen.stdout and seen.stdout.count("Read-only file system") == 2, seen
+        assert gb.state not in seen.stdout and "/tmp/" not in seen.stdout, seen.stdout
+    with check("an orchestrator that is told to stop lets the worker finish its call"):
+        session = place.session("touch begun; sleep 3; echo finished", "echo next")
+        place.runs(place.box(session), "/workspace/begun")
+        gb.down()
+        gb.start()
+        place.brain = Brain(gb.brain.url, gb.brain_key)
+        equal(place.ended(session), ["finished", "next"])
 
 
 run(test)
