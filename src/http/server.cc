@@ -31,12 +31,13 @@ Task<void> refuse(std::shared_ptr<ServerState> server, std::shared_ptr<net::Stre
 
 Task<void> serve(std::shared_ptr<ServerState> server, std::unique_ptr<net::Stream> stream) {
   if (server->options.tls) {
-    ++server->handshaking;
     auto secured = co_await net::tls_accept(std::move(stream), server->options.tls,
                                             server->options.head_deadline);
     --server->handshaking;
     if (!secured) co_return ok;  // a scanner, or a client that does not trust us
     stream = std::move(*secured);
+  } else {
+    --server->handshaking;
   }
   auto connection = std::make_shared<Connection>(server, std::move(stream));
   co_return co_await Connection::serve(std::move(connection));
@@ -48,6 +49,8 @@ Task<void> accept_all(std::shared_ptr<ServerState> server,
     CO_TRY(stream, co_await listener->accept(),
            "accept");  // ends with Code::cancelled when the listener is closed
     if (server->connections.size() + server->handshaking < server->options.max_connections) {
+      // Counted from here: of a burst all are accepted before the first of these tasks runs.
+      ++server->handshaking;
       server->tasks.spawn("http.connection", serve(server, std::move(stream)));
       continue;
     }

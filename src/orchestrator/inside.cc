@@ -132,8 +132,9 @@ Task<std::string> supply(State run) {
   co_return std::move(place.program);
 }
 
+// A grant that has just gone is made again; a box is not.
 bool passes(const Error& error) {
-  return may_pass(error) || error.code == Code::not_found;  // a grant that has just gone
+  return may_pass(error) || (error.code == Code::not_found && error.tag != "SANDBOX_NOT_FOUND");
 }
 
 Task<void> set_up(State run) {
@@ -265,8 +266,8 @@ Task<void> put_away(State run, ItemEnd* end) {
     if (!revoked)
       log::warn("inside.revoke", {{"box", run->box.id}, {"error", revoked.error().what}});
   }
-  // Ours offers a session with open calls anew at once. Elsewhere the item is the worker's, who knows
-  // whether there are any, or left for its lease to run out.
+  // Ours offers a session with open calls anew at once. Elsewhere the item is the worker's, who
+  // knows whether there are any, or left for its lease to run out.
   const bool nothing_to_do = run->worker.pid == 0 && end->how == ItemEnd::How::done;
   if (!run->impl->service_is_ours && !nothing_to_do) co_return ok;
   auto stopped = co_await run->impl->service->stop(run->work.environment_id, run->work.id,
