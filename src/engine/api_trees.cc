@@ -13,7 +13,7 @@ namespace {
 constexpr std::size_t kMaxPath = 4095;
 constexpr std::size_t kMaxListing = 32 << 20;
 
-// That it is absolute and clean the hand looks after.
+// That it is clean the hand looks after.
 Result<std::string> path_of(const Request& request, std::string_view name) {
   auto path = request.query_value(name);
   if (!path || path->empty()) return Error{Code::invalid, str(name, ": is missing")};

@@ -95,6 +95,8 @@ void run(const Config& config, int socket, sys::Packet start) {
   if (spec->pty)
     if (auto opened = open_terminal(socket, *spec, *identity); !opened)
       fail(socket, opened.error());
+  if (spec->kind == wire::Kind::file && spec->argv[0] == "folder")
+    if (auto given = give_folder(spec->argv[1], *identity); !given) fail(socket, given.error());
   if (auto became = become(*identity); !became) fail(socket, became.error());
   auto dir = enter_directory(config, *spec);
   if (!dir) fail(socket, dir.error());

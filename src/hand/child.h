@@ -63,6 +63,9 @@ Error exec_program(const std::vector<std::string>& argv, const std::vector<std::
 Result<void> open_terminal(int socket, const wire::StartSpec& spec, const Identity& identity);
 int run_file(const std::string& verb, const std::string& path);  // the exit code
 int run_tree(const std::vector<std::string>& argv);              // the same; see is_tree_verb()
+// An absolute folder where only root may make one, made for who is going to be `identity`: memory
+// stores have their places wherever the service says.
+Result<void> give_folder(const std::string& path, const Identity& identity);
 // True: this process can do another one. (A large one leaves too much memory behind.)
 // After tool and key come the roots beside the work directory: "rw:/path", "ro:/path".
 bool run_tool_call(int socket, const std::vector<std::string>& argv, const std::string& workdir);

@@ -49,6 +49,7 @@ std::string sha256(std::string_view bytes) {
 std::pair<std::string, std::string> taken_apart(std::string path) {
   while (path.size() > 1 && path.ends_with('/')) path.pop_back();
   const std::size_t slash = path.rfind('/');
+  if (slash == path.npos) return {".", path};
   return {path.substr(0, std::max<std::size_t>(slash, 1)), path.substr(slash + 1)};
 }
 
@@ -144,6 +145,20 @@ int place(const std::string& path, const std::string& base_path, const std::stri
 }
 
 }  // namespace
+
+Result<void> give_folder(const std::string& path, const Identity& identity) {
+  if (!identity.switches || !path.starts_with('/')) return ok;
+  for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
+    const std::string part = path.substr(0, end);
+    if (::mkdir(part.c_str(), 0700) == 0) {
+      // Not through a link that has come in between.
+      if (::lchown(part.c_str(), identity.uid, identity.gid) < 0) return sys_error(part);
+    } else if (errno != EEXIST) {
+      return sys_error(part);
+    }
+    if (end == path.npos) return ok;
+  }
+}
 
 int run_tree(const std::vector<std::string>& argv) {
   const std::string& verb = argv[0];

@@ -87,6 +87,34 @@ TEST_F(Files, ATreeIsMadeSeenAndTakenAway) {
   EXPECT_FALSE(fs::exists(path("mnt/m")));
 }
 
+TEST_F(Files, ATreeMayCountFromTheWorkDirectory) {
+  EXPECT_EQ(engine_.run(file("folder", "./skills/pdf")).info.exit_code, 0);
+  EXPECT_EQ(engine_.run(place("./skills/pdf/a", "./skills/pdf", "755"), "x").info.exit_code, 0);
+  EXPECT_TRUE(fs::exists(path("skills/pdf/a")));
+  EXPECT_TRUE(engine_.run(file("scan", "skills")).out.contains(R"("path":"pdf/a")"));
+  EXPECT_FALSE(engine_.start(file("scan", "../x")));
+  EXPECT_FALSE(engine_.start(file("scan", "")));
+  EXPECT_EQ(engine_.run(file("remove", "./skills")).info.exit_code, 0);
+  EXPECT_FALSE(fs::exists(path("skills")));
+}
+
+TEST_F(Files, AFolderIsGivenToWhoeverCouldNotMakeIt) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root: the folder is for another user";
+  ::chmod(box_.dir().c_str(), 0755);
+  auto spec = file("folder", path("mnt/memory/m"));
+  spec.user = "65534:65534";
+  EXPECT_EQ(engine_.run(spec).info.exit_code, 0);
+  struct stat info{};
+  for (const char* made : {"mnt", "mnt/memory/m"}) {
+    ASSERT_EQ(::stat(path(made).c_str(), &info), 0);
+    EXPECT_EQ(info.st_uid, 65534u);
+    EXPECT_EQ(info.st_mode & 07777, 0700u);
+  }
+  auto note = place(path("mnt/memory/m/a"), path("mnt/memory/m"), "600");
+  note.user = "65534:65534";
+  EXPECT_EQ(engine_.run(note, "x").info.exit_code, 0);
+}
+
 TEST_F(Files, NothingIsPlacedThroughALinkOrIntoAFolderThatIsGone) {
   fs::create_directories(path("outside"));
   fs::create_directories(path("m"));

@@ -49,23 +49,32 @@ Result<Fd> memory_file(std::string_view bytes) {
   return memory;
 }
 
-Result<void> check_path(const std::string& path) {
-  if (!path.starts_with('/'))
-    return Error{Code::invalid, str("not an absolute path: ", path), "PATH_NOT_ABSOLUTE"};
+Result<void> check_clean(const std::string& path) {
   for (const auto& part : split(path, '/'))
     if (part == "..")
       return Error{Code::forbidden, str("a path with \"..\": ", path), "PATH_TRAVERSAL"};
   return ok;
 }
 
+Result<void> check_path(const std::string& path) {
+  if (!path.starts_with('/'))
+    return Error{Code::invalid, str("not an absolute path: ", path), "PATH_NOT_ABSOLUTE"};
+  return check_clean(path);
+}
+
+// It may count from the box's work directory: those outside do not know where that is.
+Result<void> check_tree(const std::vector<std::string>& argv) {
+  if (argv.size() != (argv[0] == "place" ? 4 : 2) || argv[1].empty())
+    return Error{Code::invalid, "this is no operation on a tree"};
+  if (argv.size() > 2) TRY_DO(check_clean(argv[2]));
+  return check_clean(argv[1]);
+}
+
 Result<void> check_file(const std::vector<std::string>& argv) {
   static constexpr std::string_view kVerbs[] = {"read", "write", "delete", "list"};
-  const std::size_t words = argv[0] == "place" ? 4 : 2;  // with the folder it is below, and a mode
-  const bool known =
-      wire::is_tree_verb(argv[0]) || std::ranges::find(kVerbs, argv[0]) != std::end(kVerbs);
-  if (argv.size() != words || !known)
+  if (wire::is_tree_verb(argv[0])) return check_tree(argv);
+  if (argv.size() != 2 || std::ranges::find(kVerbs, argv[0]) == std::end(kVerbs))
     return Error{Code::invalid, "a file operation is read, write, delete or list, and a path"};
-  if (words > 2) TRY_DO(check_path(argv[2]));
   return check_path(argv[1]);
 }
 

@@ -11,7 +11,9 @@ namespace glovebox::orchestrator {
 
 namespace {
 
-constexpr std::string_view kWorkDirectory = "/workspace";  // of every box
+// Where a store without a mount path is put; services give them one.
+constexpr std::string_view kWorkDirectory = "/workspace";
+constexpr std::string_view kHere = "./";  // the box's work directory, wherever its image has that
 constexpr Millis kPatience = 10s;  // with an engine that restarts: what fails is tried again later
 
 // The box of some hands, whichever it is now.
@@ -58,7 +60,7 @@ class BoxFiles : public runner::Files {
   }
 
  private:
-  static std::string full(const std::string& path) { return str(kWorkDirectory, '/', path); }
+  static std::string full(const std::string& path) { return str(kHere, path); }
   Task<void> act(std::function<Task<void>()> request) {
     return place_.patiently<void>(std::move(request));
   }

@@ -1,6 +1,6 @@
 // What the hand does for those who keep trees in a box from outside, a session's skills and
 // memories. All of it is `file` operations (wire/hand.h) with verbs of their own, which follow no
-// link:
+// link; a path that does not begin with "/" counts from the box's work directory:
 //   scan PATH             stdout: JSON as of GET /trees
 //   folder PATH           made, with those above it; there already is success
 //   place PATH BASE MODE  stdin → file. BASE is a folder that is there and above PATH; MODE is
