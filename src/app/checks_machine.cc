@@ -196,8 +196,12 @@ std::span<const Check> machine_checks() {
        pool},
       {"fuse", false, "file systems inside boxes, once they come", "modprobe fuse",
        [](const Machine&) { return device("/dev/fuse"); }},
-      {"nft", false, "network of boxes, once it comes", "apt-get install nftables",
-       [](const Machine&) { return program({"nft"}); }},
+      {"network", false, "boxes that reach more than themselves; without it all are like none",
+       "a kernel with veth, nf_tables, nf_conntrack and masquerading (modprobe veth nf_tables "
+       "nft_masq nft_ct nft_reject_inet)",
+       [](const Machine& machine) {
+         return run_probe(machine, {"network", machine.config.engine.network_range});
+       }},
       {"runsc", false, "isolation gvisor, once it comes",
        "apt-get install -t bookworm-backports runsc",
        [](const Machine&) { return program({"runsc"}); }},

@@ -64,6 +64,8 @@ const Setting kSettings[] = {
      Number{[](Config& c) -> auto& { return c.engine.idle_cpu_percent; }, 1, 100}},
     {"engine.default_pids",
      Number{[](Config& c) -> auto& { return c.engine.default_pids; }, 16, 4'194'304}},
+    {"engine.default_network", Text([](Config& c) -> auto& { return c.engine.default_network; })},
+    {"engine.network_range", Text([](Config& c) -> auto& { return c.engine.network_range; })},
     {"engine.reserve_mb", Number{[](Config& c) -> auto& { return c.engine.reserve_mb; }, 0, kMany}},
     {"engine.pool", Text([](Config& c) -> auto& { return c.engine.pool; })},
     {"brain.listen", Text([](Config& c) -> auto& { return c.brain.listen; })},
@@ -77,6 +79,8 @@ const Setting kSettings[] = {
      Number{[](Config& c) -> auto& { return c.brain.keep_events_days; }, 0, 36'500}},
     {"brain.max_sessions_running",
      Number{[](Config& c) -> auto& { return c.brain.max_sessions_running; }, 1, 1'000'000}},
+    {"resolver.listen", Text([](Config& c) -> auto& { return c.resolver.listen; })},
+    {"resolver.servers", List([](Config& c) -> auto& { return c.resolver.servers; })},
     {"orchestrator.listen", Text([](Config& c) -> auto& { return c.orchestrator.listen; })},
     {"orchestrator.brain_url", Text([](Config& c) -> auto& { return c.orchestrator.brain_url; })},
     {"orchestrator.environment_id",
@@ -126,10 +130,18 @@ Result<void> check(const Config& config) {
   for (auto [key, listen] : {std::pair{"engine.listen", &config.engine.listen},
                              {"brain.listen", &config.brain.listen},
                              {"uplink.listen", &config.uplink.listen},
+                             {"resolver.listen", &config.resolver.listen},
                              {"orchestrator.listen", &config.orchestrator.listen}}) {
-    if (listen->empty() && listen == &config.orchestrator.listen) continue;
+    bool may_be_nowhere =
+        listen == &config.orchestrator.listen || listen == &config.resolver.listen;
+    if (listen->empty() && may_be_nowhere) continue;
     TRY_DO(net::Address::parse(*listen), key);
   }
+  if (config.engine.default_network != "internet" && config.engine.default_network != "none")
+    return Error{Code::invalid, str("engine.default_network: '", config.engine.default_network,
+                                    "' is not internet or none")};
+  for (const auto& server : config.resolver.servers)
+    TRY_DO(net::Address::parse(server), "resolver.servers");
   TRY_DO(check_url("brain.model_url", config.brain.model_url));
   if (!config.orchestrator.brain_url.empty())
     TRY_DO(check_url("orchestrator.brain_url", config.orchestrator.brain_url));

@@ -29,6 +29,8 @@ struct Config {
     std::int64_t pause_after_secs = 300;
     std::int64_t idle_cpu_percent = 5;
     std::int64_t default_pids = 512;
+    std::string default_network = "internet";     // of boxes that ask for none in particular
+    std::string network_range = "100.64.0.0/16";  // of the addresses of boxes' links
     std::int64_t reserve_mb = 1024;
     std::string pool;  // a directory on btrfs for the files of boxes; empty: a file of the engine's
   } engine;
@@ -43,6 +45,11 @@ struct Config {
     std::int64_t keep_events_days = 0;  // 0: for ever
     std::int64_t max_sessions_running = 1000;
   } brain;
+
+  struct Resolver {
+    std::string listen;                // of /healthz and /metrics; empty: nowhere
+    std::vector<std::string> servers;  // name servers; empty: those of /etc/resolv.conf
+  } resolver;
 
   struct Orchestrator {
     std::string listen;          // of /healthz and /metrics; empty: nowhere

@@ -34,12 +34,15 @@ engine::Options engine_options(const Daemon& daemon) {
           .pause_after_secs = set.pause_after_secs,
           .idle_cpu_percent = set.idle_cpu_percent,
           .default_pids = set.default_pids,
+          .default_network = set.default_network,
+          .network_range = set.network_range,
+          .resolver_socket = str(daemon.config.state, "/resolver/", kResolverSocket),
           .reserve_mb = set.reserve_mb,
           .pool = set.pool};
 }
 
 // Every box costs a few descriptors.
-std::int64_t open_files(const Config& config) { return config.engine.max_sandboxes * 6 + 1000; }
+std::int64_t open_files(const Config& config) { return config.engine.max_sandboxes * 9 + 1000; }
 
 Task<void> serve(Daemon* daemon) {
   const Config::Engine& set = daemon->config.engine;

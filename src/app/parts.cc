@@ -14,6 +14,10 @@ std::span<const PartSpec> all_parts() {
        .user = PartSpec::User::root,  // the only part that touches the kernel
        .keys = {"engine", "metrics"},
        .listen = [](Config& c) -> std::string& { return c.engine.listen; }},
+      {.name = "resolver",  // asks this machine's name servers for boxes
+       .command = "resolver-daemon",
+       .keys = {"metrics"},
+       .listen = [](Config& c) -> std::string& { return c.resolver.listen; }},
       {.name = "brain",
        .command = "brain-daemon",
        .keys = {"brain", "environment", "metrics"},

@@ -1,6 +1,7 @@
 // What may go wrong for the process that tries it is tried by `glovebox probe NAME`, which prints
 // one line and ends.
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -8,6 +9,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 
@@ -15,6 +17,9 @@
 #include "app/commands.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/forwarding.h"
+#include "engine/network_rules.h"
+#include "sys/link.h"
 #include "sys/mount.h"
 #include "sys/namespaces.h"
 #include "sys/process.h"
@@ -74,6 +79,29 @@ Result<std::string> probe_box_root(const std::string& disk) {
   return found;
 }
 
+// Links, rules and forwarding, in a network that ends with us; and what this machine's own network
+// has to say against it.
+Result<std::string> probe_network(const std::string& range) {
+  TRY(block, engine::parse_rule(range), "engine.network_range");
+  if (block.first.size() != 4) return Error{Code::invalid, "engine.network_range: must be of IPv4"};
+  sys::Ip4 first;
+  std::copy(block.first.begin(), block.first.end(), first.begin());
+  TRY(host, sys::Netlink::open(NETLINK_ROUTE));
+  TRY(taken, sys::route_within(host, first, 16, engine::kLinkPrefix));
+  if (::unshare(CLONE_NEWNET) < 0) return sys_error("network namespace");
+  TRY(inner, sys::Netlink::open(NETLINK_ROUTE));
+  TRY_DO(sys::can_make_links(inner), "veth");
+  sys::nft::Transaction table("glovebox_probe");
+  engine::write_table(table, "gbx");
+  TRY_DO(table.commit(), "nftables");
+  engine::Guards guards;
+  TRY_DO(engine::turn_forwarding_on(false, guards));
+  if (!taken.empty())
+    return Error{Code::conflict, str("this machine has a route to ", taken, " within ", range,
+                                     ": set engine.network_range to another block")};
+  return str("links of ", range, "; rules in the kernel's nftables");
+}
+
 Result<int> probe(cli::Context&, cli::Args& args, cli::Output&) {
   TRY(what, args.positional("NAME"));
   if (what == "wait") {  // until somebody kills it
@@ -85,6 +113,10 @@ Result<int> probe(cli::Context&, cli::Args& args, cli::Output&) {
   if (what == "box-root") {
     TRY(disk, args.positional("DIRECTORY"));
     found = probe_box_root(disk);
+  }
+  if (what == "network") {
+    TRY(range, args.positional("RANGE"));
+    found = probe_network(range);
   }
   std::puts((found ? *found : found.error().what).c_str());
   return found ? 0 : 1;
@@ -113,7 +145,7 @@ Finding run_probe(const Machine& machine, std::vector<std::string> words) {
 }
 
 const cli::Command kProbe{.name = "probe",
-                          .usage = "probe NAME [DIRECTORY]",
+                          .usage = "probe NAME [DIRECTORY|RANGE]",
                           .help = "What 'doctor' tries in a process of its own.",
                           .run = probe,
                           .kind = cli::Command::Kind::internal};

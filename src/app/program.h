@@ -9,6 +9,9 @@
 
 namespace glovebox::app {
 
+// In the resolver's directory: where it takes descriptors from the engine.
+inline constexpr std::string_view kResolverSocket = "intake.sock";
+
 Result<std::string> own_program();  // the path of this binary
 // glovebox-unpack, beside us. Where it is missing sessions go without their skills.
 Result<std::string> unpack_program();

@@ -28,6 +28,7 @@ Commands commands() {
                                             &kSandboxCreate,
                                             &kSandboxLs,
                                             &kSandboxShow,
+                                            &kSandboxNetwork,
                                             &kSandboxExec,
                                             &kSandboxShell,
                                             &kSandboxCp,

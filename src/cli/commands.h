@@ -5,8 +5,8 @@
 
 namespace glovebox::cli {
 
-extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxExec, kSandboxShell,
-    kSandboxCp, kSandboxLogs, kSandboxRm, kTop, kSession, kSessionsLs, kSessionsShow,
+extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxNetwork, kSandboxExec,
+    kSandboxShell, kSandboxCp, kSandboxLogs, kSandboxRm, kTop, kSession, kSessionsLs, kSessionsShow,
     kSessionsEvents, kSessionsSend, kSessionsConfirm, kSessionsInterrupt, kSessionsArchive,
     kSessionsRm, kWorkStats, kWorkLs, kWorkStop, kAgentCreate, kAgentLs, kAgentShow, kAgentArchive,
     kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow, kEnvironmentKeyCreate, kEnvironmentKeyLs,

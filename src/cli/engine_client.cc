@@ -121,6 +121,11 @@ Result<json::object> EngineClient::get(const std::string& id_or_name) {
   return parse_object(answer.body);
 }
 
+Result<json::object> EngineClient::update(const std::string& id_or_name, std::string body) {
+  TRY(answer, call("PATCH", "/sandboxes/" + http::encode_path(id_or_name), std::move(body)));
+  return parse_object(answer.body);
+}
+
 Result<void> EngineClient::list_pages(const std::string& query, json::array* into) {
   std::string cursor;
   do {

@@ -25,6 +25,7 @@ class EngineClient {
   // Records as the server gave them: replies may grow members, and people see them.
   Result<boost::json::object> create(std::string body);
   Result<boost::json::object> get(const std::string& id_or_name);
+  Result<boost::json::object> update(const std::string& id_or_name, std::string body);
   Result<boost::json::array> list_live();  // all but the terminated, newest first
   Result<boost::json::array> list_all();   // the history too
   Result<void> remove(const std::string& id_or_name);

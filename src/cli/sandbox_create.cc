@@ -2,6 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/engine_client.h"
+#include "cli/network_options.h"
 
 namespace glovebox::cli {
 
@@ -32,6 +33,8 @@ static Result<json::object> request(Args& args) {
     body["timeout_secs"] = std::chrono::ceil<Seconds>(timeout).count();
   }
   if (auto isolation = args.option("--isolation")) body["isolation"] = *isolation;
+  TRY(network, network_options(args));
+  if (network) body["network"] = std::move(*network);
   if (!args.rest().empty())
     body["entrypoint"] = json::array(args.rest().begin(), args.rest().end());
   return body;
@@ -49,13 +52,15 @@ const Command kSandboxCreate{
     .name = "sandbox create",
     .usage =
         "sandbox create [NAME] [--image=IMAGE] [--cpus=N] [--memory=SIZE] [--disk=SIZE] "
-        "[--timeout=TIME] [--isolation=KIND] [-- ENTRYPOINT...]",
+        "[--timeout=TIME] [--isolation=KIND] [--network=KIND] [--allow=ADDRESS]... "
+        "[--deny=ADDRESS]... [-- ENTRYPOINT...]",
     .help =
         "Make a sandbox and wait until it runs.\n"
         "\n"
         "With a NAME it can be called by it, and is suspended rather than ended when idle for "
         "--timeout.\n"
-        "SIZE is 512M or 2G, TIME is 90s, 10m or 2h; what is not given has the engine's default.",
+        "SIZE is 512M or 2G, TIME is 90s, 10m or 2h; what is not given has the engine's default.\n"
+        "--network, --allow and --deny are explained by 'glovebox help sandbox network'.",
     .run = run};
 
 }  // namespace glovebox::cli

@@ -15,6 +15,8 @@ namespace glovebox::engine {
 
 static metrics::Gauge blanks_ready("engine_blanks", "Boxes made ahead.");
 
+constexpr const char* kResolvConf =
+    "nameserver 127.0.0.53\noptions edns0\n";  // see resolver_link.h
 constexpr std::size_t kIdLength = 21;  // the form of ids that the API's clients tell from names
 
 Result<uid_t> Core::take_range() {
@@ -36,6 +38,7 @@ Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const 
   std::string dir = path(box_dir(id));
   TRY_DO(sys::make_dirs(dir + "/u/etc", 0755));
   TRY_DO(sys::create_file(dir + "/u/etc/hostname", id + "\n", 0644));
+  TRY_DO(sys::create_file(dir + "/u/etc/resolv.conf", kResolvConf, 0644));
   return sys::create_file(dir + "/u/etc/hosts", wire::hosts_file(id), 0644);
 }
 
@@ -64,19 +67,23 @@ Task<Blank> Core::make_blank(BoxPlan plan) {
   co_return std::move(made.error()).with("make a box ahead");
 }
 
-Task<Blank> Core::take_blank(BoxPlan plan) {
+Task<Blank> Core::take_blank(BoxPlan plan, bool link) {
+  link_share += ((link ? 1 : 0) - link_share) / 8;
   bool usual = plan.image == image && plan.snapshot.empty();
-  if (!usual || blanks.empty()) co_return co_await make_blank(std::move(plan));
-  Blank blank = std::move(blanks.front());
-  blanks.pop_front();
+  auto like = [&](const Blank& blank) { return network->linked(blank.id) == link; };
+  auto found = std::ranges::find_if(blanks, like);
+  if (found == blanks.end() && link) found = blanks.begin();  // it gets its link now
+  if (!usual || found == blanks.end()) co_return co_await make_blank(std::move(plan));
+  Blank blank = std::move(*found);
+  blanks.erase(found);
   co_return blank;
 }
 
 Task<void> Core::keep_blanks() {
   while (!closing) {
     // Creates come first: both keep the launcher busy.
-    bool wanted = blanks.size() < static_cast<std::size_t>(options.blanks) && creating == 0 &&
-                  launcher && launcher->alive();
+    const auto linked = lacking_blank();
+    bool wanted = linked && creating == 0 && launcher && launcher->alive();
     if (!wanted) {
       (void)co_await blanks_wanted.wait(1s);
       continue;
@@ -87,7 +94,21 @@ Task<void> Core::keep_blanks() {
       (void)co_await net::sleep(1s);
       continue;
     }
+    if (*linked) {
+      auto made = co_await network->link_ahead(blank->id, blank->base);
+      if (!made) {
+        log::warn("engine.blank_link", {{"error", made.error().what}});
+        (void)co_await net::sleep(1s);
+      }
+    }
     blanks.push_back(*blank);
+    // One of the kind that is not asked for any more makes room.
+    auto other = std::ranges::find_if(
+        blanks, [&](const Blank& one) { return network->linked(one.id) != *linked; });
+    if (std::ssize(blanks) > options.blanks && other != blanks.end()) {
+      start_cleaning(other->id, other->base);
+      blanks.erase(other);
+    }
     blanks_ready.set(static_cast<std::int64_t>(blanks.size()));
   }
   co_return ok;

@@ -7,7 +7,6 @@
 
 #include <cerrno>
 
-#include "base/fd.h"
 #include "sys/namespaces.h"
 #include "sys/tree.h"
 
@@ -16,8 +15,9 @@ namespace glovebox::engine {
 namespace {
 constexpr uid_t kBlockIds = Claims::kPerBlock * sys::kIdsPerBox;
 constexpr unsigned kBlocks = (Claims::kLast - Claims::kFirst) / kBlockIds;
+}  // namespace
 
-Result<Fd> lock(const std::string& directory) {
+Result<Fd> lock_claims(const std::string& directory) {
   TRY_DO(sys::make_dirs(directory, 0700));
   Fd fd(::open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!fd) return sys_error("open lock of claims");
@@ -25,7 +25,6 @@ Result<Fd> lock(const std::string& directory) {
     if (errno != EINTR) return sys_error("lock claims");
   return fd;
 }
-}  // namespace
 
 Claims::Claims(std::string directory, std::string owner, std::string instance)
     : directory_(std::move(directory)), owner_(std::move(owner)), instance_(std::move(instance)) {}
@@ -46,7 +45,7 @@ Result<bool> Claims::free_to_take(const std::string& path) const {
 }
 
 Result<void> Claims::load() {
-  TRY(held, lock(directory_));
+  TRY(held, lock_claims(directory_));
   ranges_.clear();
   for (unsigned block = 0; block < kBlocks; ++block) {
     auto claim = sys::read_file(file(block), 8192);
@@ -58,7 +57,7 @@ Result<void> Claims::load() {
 }
 
 Result<void> Claims::extend() {
-  TRY(held, lock(directory_));
+  TRY(held, lock_claims(directory_));
   for (unsigned block = 0; block < kBlocks; ++block) {
     TRY(free, free_to_take(file(block)));
     if (!free) continue;
@@ -72,7 +71,7 @@ Result<void> Claims::extend() {
 }
 
 Result<void> Claims::release() {
-  TRY(held, lock(directory_));
+  TRY(held, lock_claims(directory_));
   for (unsigned block = 0; block < kBlocks; ++block) {
     auto claim = sys::read_file(file(block), 8192);
     if (claim && *claim == str(instance_, "\n", owner_, "\n") && ::unlink(file(block).c_str()) < 0)

@@ -9,8 +9,13 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace glovebox::engine {
+
+// The machine's lock of claims, and of whatever else its instances share; held while the descriptor
+// is open.
+Result<Fd> lock_claims(const std::string& directory);
 
 class Claims {
  public:

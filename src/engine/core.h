@@ -20,6 +20,7 @@
 #include "engine/launcher_link.h"
 #include "engine/life.h"
 #include "engine/managed.h"
+#include "engine/network.h"
 #include "engine/records.h"
 #include "engine/storage.h"
 #include "net/loop.h"
@@ -60,9 +61,6 @@ struct Blank {  // a box that waits to be told what it is: its id is the one the
   uid_t base = 0;
 };
 
-// recover.cc: the hand's pid on the host, 0 where there is none.
-pid_t hand_pid(const sys::BoxCgroups& groups);
-
 struct Core {
   Core(net::Loop& loop, Options options);
 
@@ -79,7 +77,9 @@ struct Core {
 
   // blanks.cc
   Task<Blank> make_blank(BoxPlan plan);  // with an id and user ids of its own
-  Task<Blank> take_blank(BoxPlan plan);  // one made ahead where there is one, else made now
+  // One made ahead where there is one, else made now. `link`: it would be good if it had one; one
+  // that is to have none never has.
+  Task<Blank> take_blank(BoxPlan plan, bool link);
   // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
   // once the launcher has forgotten the box it was.
   Task<void> prepare(Blank blank, std::shared_ptr<const Image> of);
@@ -95,7 +95,17 @@ struct Core {
   Task<void> launch(std::shared_ptr<Box> box, BoxPlan plan);
   Task<void> start(std::shared_ptr<Box> box);  // from a prepared box to one whose entrypoint runs
   Task<wire::SandboxRecord> update(std::string id_or_name, wire::UpdateSandbox change);
-  Result<void> check_network(const std::optional<wire::Network>& network) const;
+
+  // box_network.cc
+  // What the record is to say of the network: what was asked for, or that there is none where the
+  // default cannot be had.
+  Task<std::optional<wire::Network>> settle_network(std::optional<wire::Network> asked);
+  NetworkPolicy policy_of(const wire::SandboxRecord& record) const;
+  Task<void> attach_network(std::shared_ptr<Box> box);  // as its record says
+  Task<void> change_network(std::shared_ptr<Box> box, std::optional<wire::Network> before);
+  Task<void> recover_network();
+  // The kind of blank that is lacking: with a link or without; nothing: there are enough of both.
+  std::optional<bool> lacking_blank() const;
 
   // remove.cc
   Task<void> remove(std::string id_or_name);
@@ -191,6 +201,8 @@ struct Core {
   net::TaskGroup work;
   std::unique_ptr<LauncherLink> launcher;
   std::unique_ptr<ManagedProcesses> managed;
+  std::unique_ptr<Network> network;
+  double link_share = 0;  // of the boxes that were asked for lately, how many with a link
 };
 
 }  // namespace glovebox::engine

@@ -27,14 +27,6 @@ wire::BoxLimits Core::limits_of(const wire::Resources& resources) const {
           static_cast<std::uint64_t>(options.default_pids)};
 }
 
-Result<void> Core::check_network(const std::optional<wire::Network>& network) const {
-  if (network && !network->allow_out.empty())
-    return Error{Code::unsupported,
-                 "network.allow_out: sandboxes have loopback only for now, nothing leaves them",
-                 "NOT_IMPLEMENTED"};
-  return ok;
-}
-
 Result<void> Core::check(const wire::CreateSandbox& spec) const {
   auto later = [](std::string_view what) {
     return Error{Code::unsupported, str(what, ": not to be had here yet"), "NOT_IMPLEMENTED"};
@@ -51,7 +43,6 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
                  "IMAGE_NOT_FOUND"};
   if (spec.timeout_secs && *spec.timeout_secs > options.max_timeout_secs)
     return Error{Code::invalid, str("timeout_secs: at most ", options.max_timeout_secs)};
-  TRY_DO(check_network(spec.network));
   if (!spec.name.empty() && names.contains(spec.name))
     return Error{Code::conflict, str("a sandbox named ", spec.name, " exists"), "NAME_TAKEN"};
   if (boxes.size() >= static_cast<std::size_t>(options.max_sandboxes))
@@ -65,6 +56,8 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY_DO(check(spec));
   CO_TRY(plan, plan_of(spec));
+  CO_TRY(network_settled, co_await settle_network(spec.network));
+  CO_TRY_DO(check(spec));  // time has passed
   auto box = std::make_shared<Box>();
   wire::SandboxRecord& record = box->record;
   record.name = spec.name;
@@ -73,7 +66,7 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   record.timeout_secs = spec.timeout_secs.value_or(options.default_timeout_secs);
   if (record.timeout_secs == 0) record.timeout_secs = options.max_timeout_secs;
   record.entrypoint = spec.entrypoint;
-  record.network = spec.network;
+  record.network = std::move(network_settled);
   record.exposed_ports = spec.exposed_ports;
   record.allow_unauthenticated_access = spec.allow_unauthenticated_access;
   record.created_at = system_clock().unix_ms();
@@ -112,7 +105,7 @@ Result<BoxPlan> Core::plan_of(const wire::CreateSandbox& spec) const {
 
 Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
   wire::SandboxRecord& record = box->record;
-  CO_TRY(blank, co_await take_blank(plan));
+  CO_TRY(blank, co_await take_blank(plan, policy_of(record).link));
   record.id = blank.id;
   box->base = blank.base;
   box->plan = std::move(plan);
@@ -146,6 +139,8 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   }
   CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
   CO_FAULT("create.after_socket");
+  CO_TRY_DO(co_await attach_network(box));
+  CO_FAULT("create.after_network");
   wire::LaunchBox plan;
   plan.id = record.id;
   plan.hostname = record.name.empty() ? record.id : record.name;
@@ -173,8 +168,17 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     co_return Error{Code::conflict, str("sandbox ", record.id, " is ", record.status),
                     "SANDBOX_NOT_RUNNING"};
   }
-  CO_TRY_DO(check_network(change.network));
+  const bool new_network = change.network || change.clear_network;
+  if (new_network) {
+    CO_TRY(settled, co_await settle_network(std::move(change.network)));
+    change.network = std::move(settled);
+    change.clear_network = !change.network;
+    if (box->record.status == wire::State::terminated)
+      co_return Error{Code::conflict, str("sandbox ", box->record.id, " is terminated"),
+                      "SANDBOX_NOT_RUNNING"};
+  }
   wire::SandboxRecord record = box->record;
+  const auto network_before = record.network;
   if (change.name && *change.name != record.name) {
     if (names.contains(*change.name))
       co_return Error{Code::conflict, str("a sandbox named ", *change.name, " exists"),
@@ -192,6 +196,7 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     names[record.name] = record.id;
   }
   box->record = record;
+  if (new_network) CO_TRY_DO(co_await change_network(box, network_before));
   CO_TRY_DO(co_await synced());
   co_return record;
 }

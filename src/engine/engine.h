@@ -25,6 +25,9 @@ struct Options {
   std::int64_t pause_after_secs = 300;  // of idleness; 0: never
   std::int64_t idle_cpu_percent = 5;    // of one core; a box that uses less is idle
   std::int64_t default_pids = 512;
+  std::string default_network = "internet";     // of a create that says nothing of it; or "none"
+  std::string network_range = "100.64.0.0/16";  // of the addresses of boxes' links
+  std::string resolver_socket;                  // where the resolver takes descriptors; empty: none
   std::int64_t reserve_mb = 1024;  // of the pool, and of the disk the state directory is on: below
                                    // it creates are refused
   std::string pool;                // a directory on btrfs; empty: see storage.h

@@ -45,20 +45,6 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
 
 }  // namespace
 
-// The hand's pid on the host, by its control group: no other process is ever in there.
-pid_t hand_pid(const sys::BoxCgroups& groups) {
-  auto directory = groups.hand_dir();
-  if (!directory) return 0;
-  Fd procs(::openat(directory->get(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
-  char text[32];
-  ssize_t n = procs ? ::read(procs.get(), text, sizeof text) : -1;
-  if (n <= 0) return 0;
-  return parse_int<pid_t>(
-             std::string_view(text, static_cast<std::size_t>(n))
-                 .substr(0, std::string_view(text, static_cast<std::size_t>(n)).find('\n')))
-      .value_or(0);
-}
-
 Task<void> Core::open() {
   CO_TRY_DO(sys::make_dirs(options.state_dir, 0700), "state directory");
   for (auto part : {"hands", "images"}) CO_TRY_DO(sys::make_dirs(path(part), 0700));
@@ -95,6 +81,9 @@ Task<void> Core::open() {
             .env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                     "LANG=C.UTF-8", "HOME=/root", "USER=root", "SHELL=/bin/bash"},
             .cwd = "/workspace"});
+  CO_TRY(links, Network::make(loop, {instance, prefix, cgroups, "/run/glovebox/claims",
+                                     options.network_range, options.resolver_socket}));
+  network = std::move(links);
   CO_TRY_DO(co_await open_launcher());
   CO_TRY_DO(co_await recover());
   CO_TRY_DO(managed->open(), "managed processes");
@@ -161,6 +150,7 @@ Task<void> Core::recover() {
       start_cleaning(id, note.base);
     }
   }
+  CO_TRY_DO(co_await recover_network());
   CO_TRY_DO(sweep(known));
   CO_TRY_DO(records->forget_terminated_before(system_clock().unix_ms() - kKeepTerminatedMs));
   log::info("engine.recovered",
@@ -185,7 +175,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   bool ours = note != notes.end() && note->second.stage == wire::BoxStage::running;
   if (ours) box->pid = static_cast<pid_t>(note->second.pid);
   TRY(groups, sys::BoxCgroups::find(cgroups, prefix, record.id));
-  if (!ours && groups) box->pid = hand_pid(*groups);
+  if (!ours && groups) box->pid = groups->hand_pid();
   // Nobody was told of one that had not come up yet.
   if (record.status == wire::State::pending)
     return terminate(box, "Failure", "StartupFailedInternalError",
@@ -231,7 +221,7 @@ Task<void> Core::watch(std::string id, pid_t pid) {
   // Only now is it sure that the number means our process: it is in the box's group, and we hold
   // it.
   CO_TRY(groups, sys::BoxCgroups::find(cgroups, prefix, id));
-  bool there = handle && groups && hand_pid(*groups) == pid;
+  bool there = handle && groups && groups->hand_pid() == pid;
   while (there) {
     auto gone = co_await net::readable(handle.get(), 3600s);
     if (gone) break;

@@ -98,7 +98,7 @@ Task<void> Core::clean_kernel(std::string id) {
       return ok;
     };
     CO_TRY_DO(co_await pool.run(std::move(attempt)), "control groups of ", id);
-    if (*gone) co_return ok;
+    if (*gone) co_return co_await network->detach(id);
     if (std::chrono::steady_clock::now() > deadline)
       co_return Error{Code::timeout, str("processes of ", id, " do not die")};
     CO_TRY_DO(co_await net::sleep(pause));
@@ -158,6 +158,7 @@ Task<void> Core::destroy_all() {
   for (; !blanks.empty(); blanks.pop_front())
     start_cleaning(blanks.front().id, blanks.front().base);
   while (cleaning > 0) (void)co_await cleaned.wait(1s);
+  CO_TRY_DO(co_await network->release());
   CO_TRY(left, sys::list_boxes(cgroups, prefix));
   if (!left.empty())
     co_return Error{Code::internal, str(left.size(), " boxes could not be removed; see the log")};

@@ -76,7 +76,7 @@ Result<int> open_inside(const Work& work) {
   TRY(process, sys::open_process(work.pid), "the box's first process");
   // Only now is it sure that the number means it.
   TRY(groups, sys::BoxCgroups::find(work.cgroups, work.prefix, work.id));
-  if (!groups || hand_pid(*groups) != work.pid)
+  if (!groups || groups->hand_pid() != work.pid)
     return Error{Code::conflict, "the box has just ended", "SANDBOX_NOT_RUNNING"};
   TRY(programs, programs_in(work.programs_dir, work.programs));
   TRY(view, sys::make_view(programs, "bin"), "view of the programs");

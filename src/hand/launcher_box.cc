@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <csignal>
+#include <cstdlib>
 
 #include "hand/hand.h"
 #include "sys/box.h"
@@ -154,8 +156,16 @@ Result<BoxMaker::Blank> BoxMaker::start_child(const wire::PrepareBox& plan, cons
   args.flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_INTO_CGROUP;
   args.exit_signal = SIGCHLD;
   args.cgroup = static_cast<std::uint64_t>(hand_group.get());
+  // Born in the box's network: its link may be made ahead too, and whoever makes it finds the
+  // network by this process.
+  Fd home(::open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC));
+  if (!home || ::setns(namespaces.net.get(), CLONE_NEWNET) < 0)
+    return sys_error("enter the box's network");
   auto pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-  if (pid < 0) return sys_error("clone");
+  const int clone_error = errno;
+  // One that stayed would make the next boxes in this one's network.
+  if (pid != 0 && ::setns(home.get(), CLONE_NEWNET) < 0) std::abort();
+  if (pid < 0) return sys_error("clone", clone_error);
   if (pid > 0) return Blank{pid, std::move(ours)};
 
   ::setsid();

@@ -322,6 +322,17 @@ Result<void> BoxCgroups::set_limits(const BoxLimits& limits) {
 Result<Fd> BoxCgroups::hand_dir() const {
   return open_control(unified("/hand"), O_RDONLY | O_DIRECTORY);
 }
+pid_t BoxCgroups::hand_pid() const {
+  auto directory = hand_dir();
+  if (!directory) return 0;
+  Fd procs(::openat(directory->get(), "cgroup.procs", O_RDONLY | O_CLOEXEC));
+  char text[32];
+  ssize_t n = procs ? ::read(procs.get(), text, sizeof text) : -1;
+  if (n <= 0) return 0;
+  std::string_view all(text, static_cast<std::size_t>(n));
+  return parse_int<pid_t>(all.substr(0, all.find('\n'))).value_or(0);
+}
+
 Result<Fd> BoxCgroups::user_dir() const {
   return open_control(unified("/user"), O_RDONLY | O_DIRECTORY);
 }

@@ -69,6 +69,8 @@ class BoxCgroups {
   Result<void> set_limits(const BoxLimits& limits);  // at any time, also in a running box
   Result<Fd> hand_dir() const;                       // for CLONE_INTO_CGROUP
   Result<Fd> user_dir() const;                       // for the hand
+  // The hand's on the host: no other process is ever in its group. 0: there is none.
+  pid_t hand_pid() const;
   Result<std::vector<Fd>> join_fds()
       const;  // hybrid: files to write "0" to, by a process of one thread; v2: none
   Result<Fd> oom_events() const;  // holds a line "oom_kill N"

@@ -116,10 +116,10 @@ Result<InsideSocket> listen_inside(int process, const InsideAddress& address) {
   });
 }
 
-Result<Fd> socket_inside(int process, int family, int type) {
+Result<Fd> socket_inside(int process, int family, int type, int protocol) {
   return on_own_thread<Fd>([&]() -> Result<Fd> {
     if (::setns(process, CLONE_NEWNET) < 0) return sys_error("enter the network namespace");
-    Fd made(::socket(family, type | SOCK_CLOEXEC, 0));
+    Fd made(::socket(family, type | SOCK_CLOEXEC, protocol));
     if (!made) return sys_error("socket");
     return made;
   });

@@ -33,7 +33,7 @@ struct InsideSocket {
 Result<InsideSocket> listen_inside(int process, const InsideAddress& address);
 
 // One that is not bound: to connect to what listens in there.
-Result<Fd> socket_inside(int process, int family, int type);
+Result<Fd> socket_inside(int process, int family, int type, int protocol = 0);
 
 // A read-only mount, detached, of `directory`/`name`; `directory`/none must be an empty directory.
 // A box that has it learns from its mount table nothing of where it stands.

@@ -12,7 +12,7 @@ from support import Checks, Exec, api_of, compile_attack, equal, eventually, rss
 NOT_HERE = {
     "B27 a quota on the box's disk": "comes with the btrfs pool; until then one file is limited, and the reserve of the host",
     "B35 1,000 concurrent sessions": "sessions come with the brain; here it is tool calls",
-    "B37 conntrack, ports outward, SYN floods": "a box has no link until the network comes",
+    "B37 conntrack, ports outward, SYN floods": "a box of policy none has no link; test_network.py has those with one",
     "B38 snapshots in a loop": "snapshots come later",
 }
 
