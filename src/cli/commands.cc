@@ -35,6 +35,14 @@ Commands commands() {
                                             &kSandboxLogs,
                                             &kSandboxRm,
                                             &kTop,
+                                            &kSandboxSuspend,
+                                            &kSandboxResume,
+                                            &kPoolCreate,
+                                            &kPoolLs,
+                                            &kPoolShow,
+                                            &kPoolClaim,
+                                            &kPoolUpdate,
+                                            &kPoolRm,
                                             &kEnv,
                                             &kVersion};
   return kAll;

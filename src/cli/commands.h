@@ -11,6 +11,8 @@ extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxNetwork, 
     kSessionsRm, kWorkStats, kWorkLs, kWorkStop, kAgentCreate, kAgentLs, kAgentShow, kAgentArchive,
     kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow, kEnvironmentKeyCreate, kEnvironmentKeyLs,
     kEnvironmentKeyRevoke, kEnv, kVersion;
+extern const Command kSandboxSuspend, kSandboxResume;
+extern const Command kPoolCreate, kPoolLs, kPoolShow, kPoolClaim, kPoolUpdate, kPoolRm;
 Commands commands();
 
 }  // namespace glovebox::cli

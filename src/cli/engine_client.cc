@@ -204,6 +204,12 @@ Result<json::array> EngineClient::usage() {
   return members("/glovebox/v1/usage", "sandboxes", false);
 }
 
+Result<json::object> EngineClient::request(std::string method, std::string path, std::string body) {
+  TRY(answer, call(std::move(method), std::move(path), std::move(body)));
+  if (trim(answer.body).empty()) return json::object();
+  return parse_object(answer.body);
+}
+
 Result<EngineClient::Box> EngineClient::box(const std::string& id_or_name) {
   TRY(answer, call("GET", "/sandboxes/" + http::encode_path(id_or_name)));
   TRY(record, wire::decode_record(answer.body), "record of ", id_or_name);

@@ -33,6 +33,8 @@ class EngineClient {
   Result<boost::json::object> logs(const std::string& id_or_name, const std::string& query);
   Result<boost::json::array> log_processes(const std::string& id_or_name);
   Result<boost::json::array> usage();  // of all live ones: ours alone has it
+  // Of a path below the namespace; an answer without a body is an empty object.
+  Result<boost::json::object> request(std::string method, std::string path, std::string body = {});
 
   // A client of one box's data plane.
   struct Box {

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/network_options.h"
+#include "cli/resource_options.h"
 
 namespace glovebox::cli {
 
@@ -14,19 +15,7 @@ static Result<json::object> request(Args& args) {
   if (auto name = args.optional()) body["name"] = *name;
   TRY_DO(args.done());
   if (auto image = args.option("--image")) body["image"] = *image;
-  json::object resources;
-  if (auto text = args.option("--cpus")) {
-    double cpus = 0;
-    auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), cpus);
-    if (error != std::errc{} || end != text->data() + text->size() || !(cpus > 0 && cpus < 1e6))
-      return usage_error(str("--cpus: '", *text, "' is not a number such as 1 or 0.5"));
-    resources["cpus"] = cpus;
-  }
-  for (auto [option, member] : {std::pair{"--memory", "memory_mb"}, {"--disk", "disk_mb"}})
-    if (auto text = args.option(option)) {
-      TRY(mebibytes, parse_mebibytes(*text), option);
-      resources[member] = mebibytes;
-    }
+  TRY(resources, resource_options(args));
   if (!resources.empty()) body["resources"] = std::move(resources);
   if (args.option("--timeout")) {
     TRY(timeout, args.duration("--timeout", Millis(0)));
