@@ -20,7 +20,7 @@ def arguments():
     parser.add_argument("--build", default="build", help="build directory (default: build)")
     parser.add_argument("--rounds", type=int, default=100, help="pairs of each comparison (default: 100)")
     parser.add_argument("--at-once", type=int, default=100, help="sandboxes created at once (default: 100)")
-    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, burst, delete, memory")
+    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, sleep, pool, burst, delete, memory")
     parser.add_argument("--json", help="where the numbers go (default: BUILD/bench.json)")
     return parser.parse_args()
 
@@ -111,6 +111,58 @@ class Bench:
                 return took
             self.against("bash tool, against a persistent bash", peers.PersistentBash("echo ready"), ARGS.rounds * 3, once)
 
+    def row_times(self, name, times):
+        self.rows.append({"name": name, "unit": "ms", "rounds": len(times), "ours": scaled(summary(times))})
+
+    def timed(self, request, *expect):
+        start = time.perf_counter()
+        self.api.call(request, *expect)
+        return time.perf_counter() - start
+
+    def measure_sleep(self):
+        """Suspend, resume by hand, and the first output of a program that has to wake its sandbox, beside one that has not."""
+        box = self.api.call(self.api.request("POST", SANDBOXES, {"name": "bench-sleeper"}))["sandbox_id"]
+        run = self.data(box, "POST", "/api/v1/processes/run", RUN)
+        suspend, resume = (self.api.request("POST", f"{SANDBOXES}/{box}/{verb}") for verb in ("suspend", "resume"))
+        suspends, resumes, woken, awake = [], [], [], []
+        self.api.run(run)
+        for _ in range(ARGS.rounds):
+            suspends.append(self.timed(suspend, 202))
+            resumes.append(self.timed(resume, 202))
+            for times, asleep in ((awake, False), (woken, True)):
+                if asleep:
+                    self.api.call(suspend, 202)
+                start = time.perf_counter()
+                first, _ = self.api.run(run)
+                times.append(first - start)
+        self.delete(box)
+        self.row_times("suspend", suspends)
+        self.row_times("resume", resumes)
+        self.row_times("first output of a program in a suspended sandbox", woken)
+        self.row_times("the same in one that is awake", awake)
+
+    def measure_pool(self):
+        """A claim while a warm sandbox is there, and from the claim to the first output of a program."""
+        spec = {"image": "host", "warm_containers": 4}
+        pool = self.api.call(self.api.request("POST", "/sandbox-pools", spec), 201)["pool_id"]
+        look, claim = (self.api.request(method, f"/sandbox-pools/{pool}{path}") for method, path in (("GET", ""), ("POST", "/sandboxes")))
+        claims, outputs = [], []
+        for _ in range(ARGS.rounds):
+            harness.wait_for("warm sandboxes", lambda: all(not c["sandbox_id"] for c in (w := self.api.call(look, 200)["containers"])) and len(w) == 4)
+            start = time.perf_counter()
+            box = self.api.call(claim, 201)["sandbox_id"]
+            claims.append(time.perf_counter() - start)
+            first, _ = self.api.run(self.data(box, "POST", "/api/v1/processes/run", RUN))
+            outputs.append(first - start)
+            self.delete(box)
+        self.api.call(self.api.request("DELETE", f"/sandbox-pools/{pool}"), 204)
+        self.row_times("claim from a pool", claims)
+        self.row_times("claim to first output", outputs)
+        seconds = dict(line.split() for line in self.glovebox.api.get("/metrics").text.splitlines()
+                       if line.startswith(("engine_pool_claim_seconds_sum", "engine_pool_claim_seconds_count")))
+        mean = float(seconds["engine_pool_claim_seconds_sum"]) / float(seconds["engine_pool_claim_seconds_count"])
+        self.rows.append({"name": "claim, in the engine alone (mean)", "unit": "ms", "rounds": len(claims), "ours": scaled(summary([mean]))})
+
     def measure_burst(self):
         """Many creates sent in the same moment, each on a connection of its own."""
         connections, selector = [], selectors.DefaultSelector()
@@ -180,7 +232,7 @@ def parent_of(pid):
 
 
 MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
-                "delete": Bench.measure_delete, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
+                "delete": Bench.measure_delete, "sleep": Bench.measure_sleep, "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
 
 
 def main():
