@@ -48,12 +48,12 @@ constexpr Row kLifecycle[] = {
     {"GET", "/snapshots", no_snapshots},
     {"GET", "/snapshots/{id}", no_such_thing},
     {"DELETE", "/snapshots/{id}", no_such_thing},
-    {"GET", "/sandbox-pools", no_pools},
-    {"POST", "/sandbox-pools", comes_later, Body::whole, kSmall},
-    {"GET", "/sandbox-pools/{id}", no_such_thing},
-    {"PUT", "/sandbox-pools/{id}", no_such_thing, Body::whole, kSmall},
-    {"DELETE", "/sandbox-pools/{id}", no_such_thing},
-    {"POST", "/sandbox-pools/{id}/sandboxes", no_such_thing, Body::whole, kSmall},
+    {"GET", "/sandbox-pools", list_pools},
+    {"POST", "/sandbox-pools", create_pool, Body::whole, kStart},
+    {"GET", "/sandbox-pools/{id}", get_pool},
+    {"PUT", "/sandbox-pools/{id}", update_pool, Body::whole, kStart},
+    {"DELETE", "/sandbox-pools/{id}", delete_pool},
+    {"POST", "/sandbox-pools/{id}/sandboxes", claim_from_pool, Body::whole, kStart},
 };
 
 constexpr Row kOther[] = {

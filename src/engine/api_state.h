@@ -86,11 +86,18 @@ Reply delete_sandbox(ApiState& api, http::Request request);
 Reply sandbox_comes_later(ApiState& api, http::Request request);
 Reply comes_later(ApiState& api, http::Request request);
 Reply no_snapshots(ApiState& api, http::Request request);
-Reply no_pools(ApiState& api, http::Request request);
 Reply no_such_thing(ApiState& api, http::Request request);
 
 // api_uplink.cc
 Reply open_uplink(ApiState& api, http::Request request);
+// api_pools.cc
+Reply create_pool(ApiState& api, http::Request request);
+Reply list_pools(ApiState& api, http::Request request);
+Reply get_pool(ApiState& api, http::Request request);
+Reply update_pool(ApiState& api, http::Request request);
+Reply delete_pool(ApiState& api, http::Request request);
+Reply claim_from_pool(ApiState& api, http::Request request);
+
 // api_life.cc
 Reply suspend_sandbox(ApiState& api, http::Request request);
 Reply resume_sandbox(ApiState& api, http::Request request);

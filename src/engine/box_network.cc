@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engine/core.h"
+#include "engine/warm_pool.h"
 #include "net/task.h"
 
 namespace glovebox::engine {
@@ -60,6 +61,12 @@ Task<void> Core::recover_network() {
   std::vector<Network::Known> known;
   for (const auto& [id, box] : boxes)
     if (box->pid != 0) known.push_back({id, box->base, policy_of(box->record), false});
+  for (const auto& [id, pool] : pools->all)
+    for (const auto& box : pool->warm) {
+      if (auto settled = co_await settle_network(box->record.network))
+        box->record.network = *settled;
+      known.push_back({box->record.id, box->base, policy_of(box->record), false});
+    }
   for (const auto& blank : blanks) known.push_back({blank.id, blank.base, {}, true});
   CO_TRY_DO(co_await network->recover(std::move(known)), "network");
   if (options.default_network == "none") co_return ok;

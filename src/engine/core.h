@@ -23,6 +23,7 @@
 #include "engine/network.h"
 #include "engine/records.h"
 #include "engine/storage.h"
+#include "engine/warm_pool.h"
 #include "net/loop.h"
 #include "sys/cgroup.h"
 
@@ -91,6 +92,7 @@ struct Core {
   Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
   Result<void> check(const wire::CreateSandbox& spec) const;
   wire::BoxLimits limits_of(const wire::Resources& resources) const;
+  wire::SandboxRecord record_of(const wire::CreateSandbox& spec) const;
   Result<BoxPlan> plan_of(const wire::CreateSandbox& spec) const;
   Task<void> launch(std::shared_ptr<Box> box, BoxPlan plan);
   Task<void> start(std::shared_ptr<Box> box);  // from a prepared box to one whose entrypoint runs
@@ -131,6 +133,15 @@ struct Core {
   Task<void> come_to_rest(std::shared_ptr<Box> box);
   Task<bool> works_unwatched(std::shared_ptr<Box> box);
 
+  // cold.cc
+  Result<bool> was_rebooted() const;
+  Result<void> note_boot() const;
+  Result<bool> adopt_cold(const std::shared_ptr<Box>& box);
+  Task<void> clear_kernel(std::string id);
+  Task<void> clear_cold(std::shared_ptr<Box> box, Moving moving);
+  Task<void> start_cold(std::shared_ptr<Box> box);
+  Task<void> launch_cold(std::shared_ptr<Box> box);
+
   // idle.cc
   Task<void> watch_idle();
   Task<void> look_at_all();
@@ -140,6 +151,33 @@ struct Core {
   Task<void> rest(std::shared_ptr<Box> box, bool over);
   Task<void> pause(std::shared_ptr<Box> box, Moving moving);
   Millis pause_after() const;
+
+  // warm_pool.cc
+  Task<wire::Pool> create_pool(wire::PoolSpec spec);
+  Task<wire::Pool> update_pool(std::string id, wire::PoolSpec spec);
+  Task<void> remove_pool(std::string id);
+  Task<wire::SandboxRecord> claim(std::string pool_id);
+  Result<std::shared_ptr<WarmPool>> pool_of(const std::string& id) const;
+  std::vector<wire::PoolContainer> containers_of(const WarmPool& of) const;
+  std::vector<std::shared_ptr<Box>> claimed_of(const WarmPool& of) const;
+  std::size_t room_of(const WarmPool& of) const;
+  Result<wire::SandboxRecord> take_warm(WarmPool& of, const std::shared_ptr<Box>& box);
+  Result<wire::SandboxRecord> queue_claim(WarmPool& of);
+  Task<void> start_waiting(std::shared_ptr<Box> box);
+  Task<void> launch_waiting(std::shared_ptr<Box> box);
+  void drop_ended(WarmPool& of);
+  Task<void> keep_pools();
+  void tend(const std::shared_ptr<WarmPool>& pool);
+  Task<void> make_warm(std::shared_ptr<WarmPool> of);
+  Task<bool> make_one(std::shared_ptr<WarmPool> of, std::shared_ptr<Box> box);
+  Task<void> raise_warm(std::shared_ptr<WarmPool> of, std::shared_ptr<Box> box);
+  void drop_warm(WarmPool& from, std::shared_ptr<Box> box);
+  void end_warm(const std::string& id, uid_t base);
+  bool lose_warm(const std::string& id);
+  void end_pools();
+  Result<void> recover_pools(const std::map<std::string, wire::BoxNote>& notes,
+                             std::set<std::string>& known_ids);
+  bool wait_again(const std::shared_ptr<Box>& box);
 
   // pause.cc
   Task<void> freeze(std::shared_ptr<Box> box, Millis limit);
@@ -193,10 +231,12 @@ struct Core {
   std::size_t creating = 0, cleaning = 0;
   net::Event cleaned;
   bool closing = false;
+  bool rebooted = false;  // since an engine was last here
   std::atomic<bool> stopping =
       false;  // read by the pool's threads: what can wait for the next start does
   net::Pool pool{4};
   net::Pool killers{1};  // a delete must not queue behind the removal of somebody's million files
+  std::unique_ptr<Pools> pools;
   Freezers freezers;
   net::TaskGroup work;
   std::unique_ptr<LauncherLink> launcher;

@@ -52,24 +52,32 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
   return storage->check_room();
 }
 
+wire::SandboxRecord Core::record_of(const wire::CreateSandbox& spec) const {
+  wire::SandboxRecord record;
+  record.name = spec.name;
+  record.image = spec.image;
+  record.pool_id = spec.pool_id;
+  record.resources = spec.resources;
+  record.timeout_secs = spec.timeout_secs.value_or(options.default_timeout_secs);
+  if (record.timeout_secs == 0) record.timeout_secs = options.max_timeout_secs;
+  record.entrypoint = spec.entrypoint;
+  record.network = spec.network;
+  record.exposed_ports = spec.exposed_ports;
+  record.allow_unauthenticated_access = spec.allow_unauthenticated_access;
+  record.created_at = system_clock().unix_ms();
+  return record;
+}
+
 Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY_DO(check(spec));
   CO_TRY(plan, plan_of(spec));
   CO_TRY(network_settled, co_await settle_network(spec.network));
+  spec.network = std::move(network_settled);
   CO_TRY_DO(check(spec));  // time has passed
   auto box = std::make_shared<Box>();
+  box->record = record_of(spec);
   wire::SandboxRecord& record = box->record;
-  record.name = spec.name;
-  record.image = spec.image;
-  record.resources = spec.resources;
-  record.timeout_secs = spec.timeout_secs.value_or(options.default_timeout_secs);
-  if (record.timeout_secs == 0) record.timeout_secs = options.max_timeout_secs;
-  record.entrypoint = spec.entrypoint;
-  record.network = std::move(network_settled);
-  record.exposed_ports = spec.exposed_ports;
-  record.allow_unauthenticated_access = spec.allow_unauthenticated_access;
-  record.created_at = system_clock().unix_ms();
   if (!record.name.empty()) {
     CO_TRY(generation, records->next_generation(record.name));
     record.generation = generation;

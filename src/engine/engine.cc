@@ -1,5 +1,7 @@
 #include "engine/engine.h"
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "engine/finish.h"
 
@@ -151,6 +153,29 @@ Task<std::vector<SandboxUsage>> Engine::usage() { return core_->usage(); }
 ManagedProcesses& Engine::managed() { return *core_->managed; }
 Task<Uplink> Engine::open_uplink(std::string id_or_name, int port) {
   return core_->finish("uplink", core_->open_uplink(std::move(id_or_name), port));
+}
+
+Task<wire::Pool> Engine::create_pool(wire::PoolSpec spec) {
+  return core_->finish("pool.create", core_->create_pool(std::move(spec)));
+}
+Task<wire::Pool> Engine::update_pool(std::string id, wire::PoolSpec spec) {
+  return core_->finish("pool.update", core_->update_pool(std::move(id), std::move(spec)));
+}
+Task<void> Engine::remove_pool(std::string id) {
+  return core_->finish("pool.remove", core_->remove_pool(std::move(id)));
+}
+std::vector<wire::Pool> Engine::pools() const {
+  std::vector<wire::Pool> all;
+  for (const auto& [id, one] : core_->pools->all) all.push_back(one->record);
+  std::ranges::sort(all, {}, &wire::Pool::created_at);
+  return all;
+}
+Result<PoolView> Engine::pool(const std::string& id) const {
+  TRY(found, core_->pool_of(id));
+  return PoolView{found->record, core_->containers_of(*found)};
+}
+Task<wire::SandboxRecord> Engine::claim(std::string pool_id) {
+  return core_->finish("pool.claim", core_->claim(std::move(pool_id)));
 }
 
 const std::string& Engine::instance() const { return core_->instance; }

@@ -8,6 +8,7 @@
 #include "base/secret.h"
 #include "engine/hand_link.h"
 #include "net/loop.h"
+#include "wire/pool.h"
 #include "wire/sandbox.h"
 
 namespace glovebox::engine {
@@ -59,6 +60,11 @@ struct SandboxUsage {
   std::int64_t last_activity_ms = 0;
 };
 
+struct PoolView {
+  wire::Pool pool;
+  std::vector<wire::PoolContainer> containers;
+};
+
 struct Core;
 class ManagedProcesses;
 
@@ -97,6 +103,15 @@ class Engine {
   // for the box; the worker's programs are shown at /dev/glovebox. `port` 0: any that is free. May
   // be asked for again: after a new start of that process by the port it was.
   Task<Uplink> open_uplink(std::string id_or_name, int port);
+
+  Task<wire::Pool> create_pool(wire::PoolSpec spec);
+  Task<wire::Pool> update_pool(std::string id, wire::PoolSpec spec);
+  Task<void> remove_pool(std::string id);  // Code::conflict while sandboxes claimed from it live
+  std::vector<wire::Pool> pools() const;   // oldest first
+  Result<PoolView> pool(const std::string& id) const;
+  // A warm sandbox becomes the caller's. Without one it is made now; where the pool is full it is
+  // pending until there is room.
+  Task<wire::SandboxRecord> claim(std::string pool_id);
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory

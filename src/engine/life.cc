@@ -176,6 +176,7 @@ Task<void> Core::sleep_again(std::shared_ptr<Box> box, Moving moving) {
 // From suspended to running. Disk first: one that is noted as running and found frozen is paused,
 // and wakes at its next operation.
 Task<void> Core::wake_suspended(std::shared_ptr<Box> box) {
+  if (box->record.tier == kCold) co_return co_await start_cold(box);
   wire::SandboxRecord record = box->record;
   record.status = wire::State::running;
   record.tier = kActive;

@@ -35,6 +35,11 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     stopped INTEGER NOT NULL,
     PRIMARY KEY (sandbox, id)
   ) WITHOUT ROWID;
+)"},
+                                            {3, R"(
+  CREATE TABLE pools (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL);
+  CREATE TABLE warm_boxes (id TEXT PRIMARY KEY, pool TEXT NOT NULL, base INTEGER NOT NULL,
+    ready INTEGER NOT NULL DEFAULT 0);
 )"}};
 
 }  // namespace
@@ -59,6 +64,12 @@ Result<void> Records::save(const wire::SandboxRecord& r) {
       db_.prepare(
           "UPDATE sandboxes SET name = ?, status = ?, terminated_at = ?, record = ? WHERE id = ?"));
   statement.bind(r.name, name(r.status), r.terminated_at, wire::encode_record(r), r.id);
+  return statement.run();
+}
+
+Result<void> Records::set_base(const std::string& id, uid_t base) {
+  TRY(statement, db_.prepare("UPDATE sandboxes SET base = ? WHERE id = ?"));
+  statement.bind(static_cast<std::int64_t>(base), id);
   return statement.run();
 }
 

@@ -35,6 +35,7 @@ class Records {
   Result<std::vector<Row>> uncleaned();
   Result<void> forget_terminated_before(std::int64_t unix_ms);
   store::Database& database() { return db_; }  // for tables of other parts of the engine
+  Result<void> set_base(const std::string& id, uid_t base);
   Result<void> sync() const { return db_.sync(); }
 
  private:

@@ -57,6 +57,7 @@ Task<void> Core::open() {
   if (!hands_dir) co_return sys_error("open folder of sockets");
   CO_TRY(found, Records::open(path("engine.db")));
   records.emplace(std::move(found));
+  pools = std::make_unique<Pools>(records->database());
   claims.emplace("/run/glovebox/claims", options.state_dir, instance);
   CO_TRY_DO(claims->load());
   CO_TRY(roots, sys::find_cgroups(), "control groups");
@@ -85,10 +86,14 @@ Task<void> Core::open() {
                                      options.network_range, options.resolver_socket}));
   network = std::move(links);
   CO_TRY_DO(co_await open_launcher());
+  CO_TRY(restarted, was_rebooted());
+  rebooted = restarted;
   CO_TRY_DO(co_await recover());
   CO_TRY_DO(managed->open(), "managed processes");
+  CO_TRY_DO(note_boot(), "note that we were here");
   work.spawn("blanks", keep_blanks());
   work.spawn("idle", watch_idle());
+  work.spawn("pools", keep_pools());
   work.spawn("pool", tend_storage());
   co_return ok;
 }
@@ -135,6 +140,7 @@ Task<void> Core::recover() {
   for (auto& note : list) notes[note.id] = note;
   CO_TRY(rows, records->uncleaned());
   std::set<std::string> known;
+  CO_TRY_DO(recover_pools(notes, known), "pools");
   for (const Row& row : rows) {
     known.insert(row.record.id);
     ranges_taken.insert(row.base);
@@ -176,10 +182,13 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   if (ours) box->pid = static_cast<pid_t>(note->second.pid);
   TRY(groups, sys::BoxCgroups::find(cgroups, prefix, record.id));
   if (!ours && groups) box->pid = groups->hand_pid();
+  if (record.status == wire::State::pending && wait_again(box)) return ok;
   // Nobody was told of one that had not come up yet.
   if (record.status == wire::State::pending)
     return terminate(box, "Failure", "StartupFailedInternalError",
                      "the engine restarted while the sandbox was being created");
+  TRY(cold, adopt_cold(box));
+  if (cold) return ok;
   if (box->pid == 0)
     return terminate(box, "Failure", "Exited", "its processes were gone when the engine started");
   if (!ours) work.spawn("watch " + record.id, watch(record.id, box->pid));
@@ -207,6 +216,9 @@ Task<void> Core::regain_launcher() {
     start_cleaning(blanks.front().id, blanks.front().base);
   for (const auto& [id, box] : boxes)
     if (box->pid) work.spawn("watch " + id, watch(id, box->pid));
+  for (const auto& [pool_id, one] : pools->all)
+    for (const auto& box : one->warm)
+      work.spawn("watch " + box->record.id, watch(box->record.id, box->pid));
   for (Millis pause = 100ms; !closing; pause = std::min(pause * 2, Millis(10'000))) {
     auto opened = co_await open_launcher();
     if (opened) co_return ok;

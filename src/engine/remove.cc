@@ -56,6 +56,7 @@ Result<void> Core::terminate(const std::shared_ptr<Box>& box, std::string outcom
   if (!record.name.empty()) names.erase(record.name);
   alive.set(static_cast<std::int64_t>(boxes.size()));
   removed_total.add();
+  if (!record.pool_id.empty()) pools->wanted.notify();
   log::info("sandbox.terminated", {{"sandbox", record.id},
                                    {"reason", record.termination_reason},
                                    {"details", record.error_details}});
@@ -141,8 +142,10 @@ void Core::on_exit(const wire::BoxNote& note) {
     start_cleaning(note.id, blank.base);
     return true;
   });
+  if (lose_warm(note.id)) return;
   auto found = boxes.find(note.id);
   if (found == boxes.end() || !found->second->settled) return;  // its creation fails by itself
+  if (found->second->record.tier == kCold) return;  // what is left of a start that failed
   auto ended = terminate(found->second, "Failure", "Exited",
                          str("the hand ended with wait status ", note.wait_status));
   if (!ended) log::error("engine.terminate", {{"sandbox", note.id}, {"error", ended.error().what}});
@@ -155,6 +158,7 @@ Task<void> Core::destroy_all() {
     auto id = boxes.begin()->first;
     CO_TRY_DO(co_await remove(id));
   }
+  end_pools();
   for (; !blanks.empty(); blanks.pop_front())
     start_cleaning(blanks.front().id, blanks.front().base);
   while (cleaning > 0) (void)co_await cleaned.wait(1s);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "wire/decode.h"
+#include "wire/sandbox_parts.h"
 
 namespace glovebox::wire {
 
@@ -95,7 +95,7 @@ static Result<std::vector<std::string>> decode_rules(Members& members, std::stri
   return std::move(*rules);
 }
 
-static Result<std::optional<Network>> decode_network(Members& parent) {
+Result<std::optional<Network>> decode_network(Members& parent) {
   TRY(members, parent.object("network"));
   if (!members) return std::nullopt;
   Network network;
@@ -124,7 +124,7 @@ static Result<bool> asks(Members& members, std::string_view key) {
   return !value->get_array().empty();
 }
 
-static Result<void> decode_resources(Members& parent, CreateSandbox& create) {
+Result<void> decode_resources(Members& parent, CreateSandbox& create) {
   TRY(members, parent.object("resources"));
   if (!members) return ok;
   TRY(cpus, members->number("cpus", kMinCpus, kMaxCpus));
@@ -212,7 +212,9 @@ json::value plain_number(double value) {
   return value;
 }
 
-json::array texts(const std::vector<std::string>& items) {
+}  // namespace
+
+json::array texts_json(const std::vector<std::string>& items) {
   json::array array;
   for (const std::string& item : items) array.emplace_back(valid_utf8(item));
   return array;
@@ -220,9 +222,18 @@ json::array texts(const std::vector<std::string>& items) {
 
 json::object network_json(const Network& network) {
   return {{"allow_internet_access", network.allow_internet_access},
-          {"allow_out", texts(network.allow_out)},
-          {"deny_out", texts(network.deny_out)}};
+          {"allow_out", texts_json(network.allow_out)},
+          {"deny_out", texts_json(network.deny_out)}};
 }
+
+json::object resources_json(const Resources& resources) {
+  return {{"cpus", plain_number(resources.cpus)},
+          {"memory_mb", resources.memory_mb},
+          {"disk_mb", resources.disk_mb},
+          {"ephemeral_disk_mb", resources.disk_mb}};
+}
+
+namespace {
 
 void set_if(json::object& object, std::string_view key, const std::string& text) {
   if (!text.empty()) object[key] = valid_utf8(text);
@@ -233,11 +244,7 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
       {id_key, record.id},
       {"namespace", record.space},
       {"status", name(record.status)},
-      {"resources",
-       {{"cpus", plain_number(record.resources.cpus)},
-        {"memory_mb", record.resources.memory_mb},
-        {"disk_mb", record.resources.disk_mb},
-        {"ephemeral_disk_mb", record.resources.disk_mb}}},
+      {"resources", resources_json(record.resources)},
       {"timeout_secs", record.timeout_secs},
       {"created_at", record.created_at},
       {"exposed_ports", json::array(record.exposed_ports.begin(), record.exposed_ports.end())},
@@ -247,12 +254,13 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   set_if(out, "name", record.name);
   set_if(out, "image", record.image);
   set_if(out, "tier", record.tier);
+  set_if(out, "pool_id", record.pool_id);
   set_if(out, "reason", record.reason);
   set_if(out, "sandbox_url", record.sandbox_url);
   set_if(out, "outcome", record.outcome);
   set_if(out, "termination_reason", record.termination_reason);
   set_if(out, "error_details", record.error_details);
-  if (!record.entrypoint.empty()) out["entrypoint"] = texts(record.entrypoint);
+  if (!record.entrypoint.empty()) out["entrypoint"] = texts_json(record.entrypoint);
   if (record.network) out["network"] = network_json(*record.network);
   if (record.terminated_at) out["terminated_at"] = record.terminated_at;
   if (record.oom_kills) out["oom_kills"] = record.oom_kills;
@@ -322,6 +330,7 @@ static Result<SandboxRecord> record_of(const json::value& value) {
   } text_members[] = {{"namespace", record.space},
                       {"name", record.name},
                       {"tier", record.tier},
+                      {"pool_id", record.pool_id},
                       {"reason", record.reason},
                       {"isolation", record.isolation},
                       {"image", record.image},

@@ -54,6 +54,7 @@ struct CreateSandbox {
   bool has_file_systems = false, has_gpus = false,
        has_secrets = false;  // refused by name until they come
   std::string template_id;
+  std::string pool_id;    // not from a client: a claim that makes a box of its own says it
   std::string isolation;  // ours: "namespace" or "auto"; empty: the engine's default
 };
 Result<CreateSandbox> decode_create(std::string_view json);
@@ -73,8 +74,9 @@ struct SandboxRecord {
   std::string name;               // empty: unnamed
   std::string space = "default";  // the API's "namespace"
   State status = State::pending;
-  std::string tier;    // ours: how awake it is; words in engine/life.h
-  std::string reason;  // ours: why it is in the state it is in, where nobody asked for that
+  std::string tier;     // ours: how awake it is; words in engine/life.h
+  std::string pool_id;  // of the pool it was claimed from
+  std::string reason;   // ours: why it is in the state it is in, where nobody asked for that
   std::string isolation = "namespace";
   std::string image;  // exactly as asked for
   Resources resources;
