@@ -1,0 +1,86 @@
+"""kill -9 and failures at each durable step of a pool's life: after the restart as many warm ones are there as asked for, all whole.
+labels: privileged slow timeout=600
+"""
+import http.client
+import os
+import re
+
+from harness import ROOT, Glovebox, run
+from pools import SPEC, claim, is_warm, warm
+from support import Box, Checks, api_of, equal, eventually, note, slurp
+
+
+def points():
+    found = []
+    folder = os.path.join(ROOT, "src", "engine")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".cc"):
+            found += re.findall(r'(?:FAULT|fault)\("(pool\.[a-z_]+)"\)', slurp(os.path.join(folder, name)).decode())
+    return found
+
+
+def test(tmp):
+    walked = points()
+    note(f"{len(walked)} fault points: {' '.join(walked)}")
+    assert len(walked) >= 7, walked
+    with Glovebox(tmp) as gb:
+        check = Checks()
+        for point in walked:
+            for action in ("kill", "fail"):
+                with check(f"{point}:{action}"):
+                    walk(gb, point, action)
+        check.done()
+
+
+def attempt(action):
+    try:
+        return action()
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def walk(gb, point, action):
+    """Whatever of these an engine dies at, the next one has whole pools: as many warm ones as asked for, none that nobody knows."""
+    gb.down()
+    gb.environment = {"GLOVEBOX_FAULT": f"{point}:{action}"}
+    before = len(gb.log())
+    gb.start()
+    api = api_of(gb)
+    spec = {**SPEC, "warm_containers": 2, "max_containers": 2}
+
+    def life():
+        pool = api.call("POST", "/sandbox-pools", spec)
+        if pool.status != 201:
+            return
+        pool = pool.json["pool_id"]
+        eventually(lambda: api.call("GET", f"/sandbox-pools/{pool}").status == 200 and len(warm(api, pool)) == 2, 10, "warm")
+        made = [claim(api, pool) for _ in range(3)]
+        for one in made:
+            if one.status == 201:
+                api.delete(one.json["sandbox_id"])
+        api.call("PUT", f"/sandbox-pools/{pool}", spec)
+        api.call("DELETE", f"/sandbox-pools/{pool}")
+
+    attempt(life)
+    if action == "kill":
+        eventually(lambda: "killed by SIGKILL" in gb.log()[before:], 20, f"the engine died at {point}")
+    gb.down()
+    gb.environment = {}
+    gb.start()
+    api = api_of(gb)
+    for record in api.alive():
+        assert record["status"] in ("running", "pending"), record
+        api.delete(record["id"]).expect(204)
+    for pool in api.call("GET", "/sandbox-pools").expect(200).json["pools"]:
+        is_warm(api, pool["id"], 2)
+        made = claim(api, pool["id"]).expect(201).json
+        box = Box(api, api.get(made["sandbox_id"]))
+        equal(box.sh("echo whole").ok().stdout, "whole")
+        assert any(p["command"] == "sleep" for p in box.processes()), "its entrypoint runs"
+        box.delete().expect(204)
+        api.call("DELETE", f"/sandbox-pools/{pool['id']}").expect(204)
+    left = lambda: [d for d in os.listdir(os.path.join(gb.state, "engine", "hands"))]
+    eventually(lambda: not left(), 20, "no sockets of boxes are left")
+
+
+run(test)
