@@ -43,6 +43,13 @@ Commands commands() {
                                             &kPoolClaim,
                                             &kPoolUpdate,
                                             &kPoolRm,
+                                            &kSandboxFork,
+                                            &kSnapshotCreate,
+                                            &kSnapshotLs,
+                                            &kSnapshotTree,
+                                            &kSnapshotShow,
+                                            &kSnapshotRollback,
+                                            &kSnapshotRm,
                                             &kEnv,
                                             &kVersion};
   return kAll;

@@ -13,6 +13,8 @@ extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxNetwork, 
     kEnvironmentKeyRevoke, kEnv, kVersion;
 extern const Command kSandboxSuspend, kSandboxResume;
 extern const Command kPoolCreate, kPoolLs, kPoolShow, kPoolClaim, kPoolUpdate, kPoolRm;
+extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, kSnapshotTree,
+    kSnapshotRm, kSnapshotRollback;
 Commands commands();
 
 }  // namespace glovebox::cli

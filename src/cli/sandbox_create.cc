@@ -14,6 +14,7 @@ static Result<json::object> request(Args& args) {
   json::object body;
   if (auto name = args.optional()) body["name"] = *name;
   TRY_DO(args.done());
+  if (auto snapshot = args.option("--snapshot")) body["snapshot_id"] = *snapshot;
   if (auto image = args.option("--image")) body["image"] = *image;
   TRY(resources, resource_options(args));
   if (!resources.empty()) body["resources"] = std::move(resources);
@@ -40,7 +41,8 @@ static Result<int> run(Context& context, Args& args, Output& out) {
 const Command kSandboxCreate{
     .name = "sandbox create",
     .usage =
-        "sandbox create [NAME] [--image=IMAGE] [--cpus=N] [--memory=SIZE] [--disk=SIZE] "
+        "sandbox create [NAME] [--image=IMAGE] [--snapshot=SNAPSHOT] [--cpus=N] [--memory=SIZE] "
+        "[--disk=SIZE] "
         "[--timeout=TIME] [--isolation=KIND] [--network=KIND] [--allow=ADDRESS]... "
         "[--deny=ADDRESS]... [-- ENTRYPOINT...]",
     .help =
@@ -48,6 +50,7 @@ const Command kSandboxCreate{
         "\n"
         "With a NAME it can be called by it, and is suspended rather than ended when idle for "
         "--timeout.\n"
+        "With --snapshot its files are those of a snapshot (see 'snapshot ls').\n"
         "SIZE is 512M or 2G, TIME is 90s, 10m or 2h; what is not given has the engine's default.\n"
         "--network, --allow and --deny are explained by 'glovebox help sandbox network'.",
     .run = run};

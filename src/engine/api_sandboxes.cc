@@ -121,10 +121,4 @@ Reply sandbox_comes_later(ApiState& api, Request request) {
 }
 Reply comes_later(ApiState&, Request request) { co_return later(request); }
 
-// Clients list and clean up before and after their work: an empty list is the truth.
-Reply no_snapshots(ApiState&, Request) { co_return http::json(200, R"({"snapshots":[]})"); }
-Reply no_such_thing(ApiState&, Request) {
-  co_return Error{Code::not_found, "there is none with such an id: they come with a later version"};
-}
-
 }  // namespace glovebox::engine

@@ -85,8 +85,6 @@ Reply update_sandbox(ApiState& api, http::Request request);
 Reply delete_sandbox(ApiState& api, http::Request request);
 Reply sandbox_comes_later(ApiState& api, http::Request request);
 Reply comes_later(ApiState& api, http::Request request);
-Reply no_snapshots(ApiState& api, http::Request request);
-Reply no_such_thing(ApiState& api, http::Request request);
 
 // api_uplink.cc
 Reply open_uplink(ApiState& api, http::Request request);
@@ -97,6 +95,14 @@ Reply get_pool(ApiState& api, http::Request request);
 Reply update_pool(ApiState& api, http::Request request);
 Reply delete_pool(ApiState& api, http::Request request);
 Reply claim_from_pool(ApiState& api, http::Request request);
+
+// api_snapshots.cc
+Reply take_snapshot(ApiState& api, http::Request request);
+Reply copy_sandbox(ApiState& api, http::Request request);
+Reply rollback_sandbox(ApiState& api, http::Request request);
+Reply list_snapshots(ApiState& api, http::Request request);
+Reply get_snapshot(ApiState& api, http::Request request);
+Reply delete_snapshot(ApiState& api, http::Request request);
 
 // api_life.cc
 Reply suspend_sandbox(ApiState& api, http::Request request);

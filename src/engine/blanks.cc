@@ -2,7 +2,16 @@
 // are. Making one is slow (a network namespace, control groups, the views of /proc and /dev),
 // claiming one is not.
 
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <openssl/sha.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <span>
 
 #include "base/log.h"
 #include "base/metrics.h"
@@ -28,18 +37,47 @@ Result<uid_t> Core::take_range() {
   return Error{Code::exhausted, "no range of user ids is free"};
 }
 
-// Upper and work directory. Programs that look their own name up must find it without asking
-// anybody.
+namespace {
+
+// Written where a tenant may have left anything, but nobody is there now: whatever has the name
+// goes, and no link is followed.
+Result<void> write_fresh(int dir, const char* name, std::string_view text) {
+  TRY_DO(sys::remove_tree(dir, name), "replace ", name);
+  Fd file(::openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  if (!file || ::fchmod(file.get(), 0644) < 0 || ::write(file.get(), text.data(), text.size()) < 0)
+    return sys_error(str("write ", name));
+  return ok;
+}
+
+// Programs that look their own name up must find it without asking anybody, and no two boxes may
+// take each other for the same machine. A snapshot without /etc has no identity to pass on.
+Result<void> write_identity(int upper, const std::string& instance, const std::string& id) {
+  open_how how{};
+  how.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+  Fd etc(static_cast<int>(::syscall(SYS_openat2, upper, "u/etc", &how, sizeof how)));
+  if (!etc) return errno == ENOENT || errno == ENOTDIR || errno == ELOOP ? ok : sys_error("u/etc");
+  TRY_DO(write_fresh(etc.get(), "hostname", id + "\n"));
+  TRY_DO(write_fresh(etc.get(), "hosts", wire::hosts_file(id)));
+  TRY_DO(write_fresh(etc.get(), "resolv.conf", kResolvConf));
+  // Of the box's id, so that it stays the same through a rollback.
+  unsigned char digest[32];
+  std::string of = str("glovebox machine ", instance, " ", id);
+  ::SHA256(reinterpret_cast<const unsigned char*>(of.data()), of.size(), digest);
+  return write_fresh(etc.get(), "machine-id", hex(std::span(digest, 16)) + "\n");
+}
+
+}  // namespace
+
 Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const {
-  if (!plan.snapshot.empty())
-    return Error{Code::unsupported, "a box of a snapshot", "NOT_IMPLEMENTED"};
-  TRY_DO(storage->make_upper(id));
+  bool fresh = plan.snapshot.empty();
+  TRY_DO(fresh ? storage->make_upper(id) : storage->copy_upper(id, plan.snapshot));
   TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
-  std::string dir = path(box_dir(id));
-  TRY_DO(sys::make_dirs(dir + "/u/etc", 0755));
-  TRY_DO(sys::create_file(dir + "/u/etc/hostname", id + "\n", 0644));
-  TRY_DO(sys::create_file(dir + "/u/etc/resolv.conf", kResolvConf, 0644));
-  return sys::create_file(dir + "/u/etc/hosts", wire::hosts_file(id), 0644);
+  TRY(upper, storage->open_upper(id));
+  if (fresh &&
+      (::mkdirat(upper.get(), "u/etc", 0755) < 0 || ::fchmodat(upper.get(), "u/etc", 0755, 0) < 0))
+    return sys_error("make u/etc");
+  return write_identity(upper.get(), instance, id);
 }
 
 Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of) {

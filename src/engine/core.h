@@ -22,6 +22,7 @@
 #include "engine/managed.h"
 #include "engine/network.h"
 #include "engine/records.h"
+#include "engine/snapshot_records.h"
 #include "engine/storage.h"
 #include "engine/warm_pool.h"
 #include "net/loop.h"
@@ -62,8 +63,11 @@ struct Blank {  // a box that waits to be told what it is: its id is the one the
   uid_t base = 0;
 };
 
+struct Snapshots;
+
 struct Core {
   Core(net::Loop& loop, Options options);
+  ~Core();
 
   // recover.cc
   Task<void> open();
@@ -108,6 +112,26 @@ struct Core {
   Task<void> recover_network();
   // The kind of blank that is lacking: with a link or without; nothing: there are enough of both.
   std::optional<bool> lacking_blank() const;
+
+  // snapshot.cc
+  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, std::string type);
+  Task<Moving> turn_at(std::shared_ptr<Box> box);
+  Task<wire::SnapshotRecord> take(std::shared_ptr<Box> box, bool temporary);
+  Task<void> seal(std::shared_ptr<Box> box, std::string snapshot);
+  Task<void> remove_snapshot_files(std::string id);
+  Task<void> fail_snapshot(wire::SnapshotRecord record, std::string why);
+  Task<void> delete_snapshot(std::string id);
+  Task<void> finish_deleting(std::string id);
+  Task<void> recover_snapshots();
+
+  // snapshot_restore.cc
+  Result<wire::SnapshotRecord> usable_snapshot(const std::string& id) const;
+  Result<void> inherit(wire::CreateSandbox& spec) const;
+  Task<std::vector<wire::SandboxRecord>> copy(std::string id_or_name, int times);
+  Task<wire::SandboxRecord> rollback(std::string id_or_name, std::string snapshot_id);
+  Task<void> roll_back(std::shared_ptr<Box> box);
+  Task<void> resume_rollback(std::shared_ptr<Box> box, Moving moving);
+  Task<void> replace_files(std::shared_ptr<Box> box);
 
   // remove.cc
   Task<void> remove(std::string id_or_name);
@@ -221,6 +245,7 @@ struct Core {
   std::optional<Records> records;
   std::optional<Claims> claims;
   std::optional<Storage> storage;
+  std::unique_ptr<Snapshots> snapshots;
   sys::CgroupRoots cgroups;
   std::shared_ptr<const Image> image;  // the default one
   std::map<std::string, std::shared_ptr<Box>> boxes;
@@ -229,6 +254,7 @@ struct Core {
   std::deque<Blank> blanks;
   net::Event blanks_wanted;
   std::size_t creating = 0, cleaning = 0;
+  std::size_t arriving = 0;  // of those being created, the ones that are not in `boxes` yet
   net::Event cleaned;
   bool closing = false;
   bool rebooted = false;  // since an engine was last here

@@ -31,7 +31,6 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
   auto later = [](std::string_view what) {
     return Error{Code::unsupported, str(what, ": not to be had here yet"), "NOT_IMPLEMENTED"};
   };
-  if (!spec.snapshot_id.empty()) return later("snapshot_id");
   if (!spec.template_id.empty()) return later("template_id");
   if (spec.has_file_systems) return later("file_systems");
   if (spec.has_gpus) return later("resources.gpus");
@@ -45,9 +44,9 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
     return Error{Code::invalid, str("timeout_secs: at most ", options.max_timeout_secs)};
   if (!spec.name.empty() && names.contains(spec.name))
     return Error{Code::conflict, str("a sandbox named ", spec.name, " exists"), "NAME_TAKEN"};
-  if (boxes.size() >= static_cast<std::size_t>(options.max_sandboxes))
+  if (boxes.size() + arriving >= static_cast<std::size_t>(options.max_sandboxes))
     return Error{Code::exhausted,
-                 str("there are ", boxes.size(), " sandboxes, the limit of this engine"),
+                 str("there are ", boxes.size() + arriving, " sandboxes, the limit of this engine"),
                  "TOO_MANY_SANDBOXES"};
   return storage->check_room();
 }
@@ -57,6 +56,7 @@ wire::SandboxRecord Core::record_of(const wire::CreateSandbox& spec) const {
   record.name = spec.name;
   record.image = spec.image;
   record.pool_id = spec.pool_id;
+  record.snapshot_id = spec.snapshot_id;
   record.resources = spec.resources;
   record.timeout_secs = spec.timeout_secs.value_or(options.default_timeout_secs);
   if (record.timeout_secs == 0) record.timeout_secs = options.max_timeout_secs;
@@ -70,6 +70,7 @@ wire::SandboxRecord Core::record_of(const wire::CreateSandbox& spec) const {
 
 Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto begun = std::chrono::steady_clock::now();
+  CO_TRY_DO(inherit(spec));
   CO_TRY_DO(check(spec));
   CO_TRY(plan, plan_of(spec));
   CO_TRY(network_settled, co_await settle_network(spec.network));
@@ -84,6 +85,7 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
     names[record.name] = "";  // taken from here on; the id follows
   }
   ++creating;
+  ++arriving;
   auto made = co_await launch(box, std::move(plan));
   --creating;
   blanks_wanted.notify();
@@ -92,6 +94,7 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   if (!made) {
     create_failed_total.add();
     if (record.id.empty()) {
+      --arriving;
       names.erase(record.name);
     } else if (record.status != wire::State::terminated) {
       auto ended = terminate(box, "Failure", "StartupFailedInternalError", made.error().what);
@@ -119,6 +122,7 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
   box->plan = std::move(plan);
   if (!record.name.empty()) names[record.name] = record.id;
   boxes[record.id] = box;
+  --arriving;
   alive.set(static_cast<std::int64_t>(boxes.size()));
 
   CO_FAULT("create.before_row");

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/finish.h"
+#include "engine/snapshot.h"
 
 namespace glovebox::engine {
 
@@ -12,6 +13,8 @@ Core::Core(net::Loop& loop_, Options options_)
       options(std::move(options_)),
       work(loop_),
       managed(std::make_unique<ManagedProcesses>(*this)) {}
+
+Core::~Core() = default;
 
 std::shared_ptr<Box> Core::find(const std::string& id_or_name) const {
   auto box = boxes.find(id_or_name);
@@ -126,6 +129,26 @@ Result<ListPage> Engine::list(ListQuery query) const {
 }
 Task<wire::SandboxRecord> Engine::update(std::string id_or_name, wire::UpdateSandbox change) {
   return core_->finish("update", core_->update(std::move(id_or_name), std::move(change)));
+}
+Task<wire::SnapshotRecord> Engine::snapshot(std::string id_or_name, std::string type) {
+  return core_->finish("snapshot", core_->snapshot(std::move(id_or_name), std::move(type)));
+}
+Result<std::vector<wire::SnapshotRecord>> Engine::snapshots() const {
+  TRY(records, core_->snapshots->records.list());
+  std::erase_if(records, [](const auto& record) { return record.temporary; });
+  return records;
+}
+Result<wire::SnapshotRecord> Engine::get_snapshot(std::string id) const {
+  return core_->snapshots->records.find(id);
+}
+Task<void> Engine::delete_snapshot(std::string id) {
+  return core_->finish("delete snapshot", core_->delete_snapshot(std::move(id)));
+}
+Task<std::vector<wire::SandboxRecord>> Engine::copy(std::string id_or_name, int times) {
+  return core_->finish("copy", core_->copy(std::move(id_or_name), times));
+}
+Task<wire::SandboxRecord> Engine::rollback(std::string id_or_name, std::string snapshot_id) {
+  return core_->finish("rollback", core_->rollback(std::move(id_or_name), std::move(snapshot_id)));
 }
 Task<void> Engine::remove(std::string id_or_name) {
   return core_->finish("remove", core_->remove(std::move(id_or_name)));

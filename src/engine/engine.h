@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "wire/pool.h"
 #include "wire/sandbox.h"
+#include "wire/snapshot.h"
 
 namespace glovebox::engine {
 
@@ -87,6 +88,19 @@ class Engine {
   // The hand of a box, connected, for one operation: the box is woken if it sleeps, and stays awake
   // for as long as anybody holds what this gives. Code::gone for a terminated one, Code::conflict
   // with tag SANDBOX_NOT_RUNNING for one that is not up yet.
+
+  // What was taken is complete when this returns. Code::unsupported for a type that needs another
+  // isolation.
+  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, std::string type);
+  Result<std::vector<wire::SnapshotRecord>> snapshots() const;  // newest first
+  Result<wire::SnapshotRecord> get_snapshot(std::string id) const;
+  Task<void> delete_snapshot(std::string id);
+  // New sandboxes with the files the sandbox has now, without names; one that could not be made is
+  // `terminated` and says why.
+  Task<std::vector<wire::SandboxRecord>> copy(std::string id_or_name, int times);
+  // The same sandbox with the files of then; its processes end, its entrypoint starts again.
+  Task<wire::SandboxRecord> rollback(std::string id_or_name, std::string snapshot_id);
+
   Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
   // For a look that neither wakes a box nor keeps it awake: nullptr while it sleeps.
   Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);

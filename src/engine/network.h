@@ -25,8 +25,8 @@ class Network {
     std::string instance;
     std::string prefix;  // of control groups: how a box's first process is found
     sys::CgroupRoots cgroups;
-    std::string claims;  // the machine's directory of claims
-    std::string range;   // "100.64.0.0/16": of the addresses of links
+    std::string claims;    // the machine's directory of claims
+    std::string range;     // "100.64.0.0/16": of the addresses of links
     std::string resolver;  // where the resolver takes descriptors; empty: there is none
   };
   struct Known {  // a box that is there at start
@@ -39,8 +39,8 @@ class Network {
   static Result<std::unique_ptr<Network>> make(net::Loop& loop, Options options);
   ~Network();
 
-  // Once, before all else. Makes of what an earlier engine left what should be: links of nobody go, boxes that should have
-  // one get it.
+  // Once, before all else. Makes of what an earlier engine left what should be: links of nobody go,
+  // boxes that should have one get it.
   Task<void> recover(std::vector<Known> boxes);
   // Sets up what all links share, once; says why where this machine cannot. Until somebody calls it
   // the machine is left alone.

@@ -40,6 +40,15 @@ constexpr store::Migration kMigrations[] = {{1, R"(
   CREATE TABLE pools (seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, record TEXT NOT NULL);
   CREATE TABLE warm_boxes (id TEXT PRIMARY KEY, pool TEXT NOT NULL, base INTEGER NOT NULL,
     ready INTEGER NOT NULL DEFAULT 0);
+)"},
+                                            {4, R"(
+  CREATE TABLE snapshots (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    sandbox TEXT NOT NULL,                   -- it was taken of
+    status TEXT NOT NULL,                    -- as the record's; 'deleted': its files are going
+    record TEXT NOT NULL                     -- as JSON
+  );
 )"}};
 
 }  // namespace

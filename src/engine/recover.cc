@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/core.h"
 #include "engine/image_host.h"
+#include "engine/snapshot.h"
 #include "net/task.h"
 #include "sys/tree.h"
 
@@ -67,6 +68,8 @@ Task<void> Core::open() {
   CO_TRY_DO(sys::prepare(cgroups, prefix), "control groups");
 
   CO_TRY_DO(co_await open_storage());
+  CO_TRY(snapshot_key, keep(path("snapshot.key"), random_bytes(32)));
+  snapshots.reset(new Snapshots{SnapshotRecords(records->database()), Secret(snapshot_key)});
   auto host = std::make_shared<HostImage>();
   std::function<Result<void>()> build = [this, host]() -> Result<void> {
     TRY(built, build_host_image(path("images")), "image of this machine");
@@ -90,6 +93,7 @@ Task<void> Core::open() {
   rebooted = restarted;
   CO_TRY_DO(co_await recover());
   CO_TRY_DO(managed->open(), "managed processes");
+  CO_TRY_DO(co_await recover_snapshots(), "snapshots");
   CO_TRY_DO(note_boot(), "note that we were here");
   work.spawn("blanks", keep_blanks());
   work.spawn("idle", watch_idle());
@@ -177,6 +181,10 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   box->settled = true;
   boxes[record.id] = box;
   if (!record.name.empty()) names[record.name] = record.id;
+  if (!record.rollback_to.empty()) {
+    work.spawn("roll back " + record.id, resume_rollback(box, Moving(box)));
+    return ok;
+  }
   auto note = notes.find(record.id);
   bool ours = note != notes.end() && note->second.stage == wire::BoxStage::running;
   if (ours) box->pid = static_cast<pid_t>(note->second.pid);
@@ -239,6 +247,8 @@ Task<void> Core::watch(std::string id, pid_t pid) {
     if (gone) break;
     if (gone.error().code != Code::timeout) co_return gone.error();
   }
+  auto box = find(id);
+  if (box && box->pid != pid) co_return ok;  // it was started again, and this is not about it
   wire::BoxNote note;
   note.id = id;
   note.stage = wire::BoxStage::exited;

@@ -91,7 +91,7 @@ Task<void> ResolverLink::open(std::string id) {
   auto listening = co_await pool_.run(std::move(listen));
   if (!listening && listening.error().code == Code::cancelled)
     co_return std::move(listening.error());  // we may be gone
-  found = served_.find(id);  // it may have ended meanwhile
+  found = served_.find(id);                  // it may have ended meanwhile
   if (!listening) log::warn("resolver.box", {{"sandbox", id}, {"error", listening.error().what}});
   if (!listening || found == served_.end() || found->second.datagrams) co_return ok;
   found->second.datagrams = std::move(made->datagrams);

@@ -28,6 +28,7 @@ constexpr std::uint64_t kMega = 1 << 20, kGiga = 1 << 30;
 constexpr std::uint64_t kSmallest =
     kGiga;  // of a pool in a file: sparse, so it costs next to nothing
 constexpr std::uint64_t kLargest = 64 * 1024 * kGiga;
+constexpr std::size_t kManifest = 1 << 20;
 constexpr const char* kFile = "pool.btrfs";
 
 metrics::Gauge pool_size("engine_pool_size_bytes", "What the pool can hold.");
@@ -198,6 +199,7 @@ Result<void> Storage::set_up() {
     TRY(enabled, sys::enable_quota(root_.get()));
     quota_ = enabled;
   }
+  TRY_DO(sys::make_dirs(options_.state_dir + "/pool/manifests", 0700));
   for (auto [name, place] : {std::pair{"boxes", &boxes_}, {"snapshots", &snapshots_}}) {
     TRY_DO(sys::make_dirs(str(options_.state_dir, "/pool/", name), 0700));
     TRY(dir, open_dir(root_.get(), name));
@@ -232,7 +234,22 @@ Result<void> Storage::remove_upper(const std::string& id) const {
 }
 
 Result<void> Storage::remove_snapshot(const std::string& id) const {
-  return remove_any(snapshots_.get(), id);
+  TRY_DO(remove_any(snapshots_.get(), id));
+  if (::unlink(manifest_path(id).c_str()) < 0 && errno != ENOENT)
+    return sys_error("remove manifest");
+  return ok;
+}
+
+std::string Storage::manifest_path(const std::string& id) const {
+  return str(options_.state_dir, "/pool/manifests/", id);
+}
+
+Result<void> Storage::write_manifest(const std::string& id, const std::string& text) const {
+  return sys::write_file_atomic(manifest_path(id), text, 0600);
+}
+
+Result<std::string> Storage::read_manifest(const std::string& id) const {
+  return sys::read_file(manifest_path(id), kManifest);
 }
 
 Result<void> Storage::limit_upper(const std::string& id, std::int64_t megabytes) const {
@@ -251,7 +268,14 @@ Result<Fd> Storage::open_snapshot(const std::string& id) const {
   return open_entry(snapshots_.get(), id);
 }
 Result<std::vector<std::string>> Storage::uppers() const { return names_in(boxes_.get()); }
-Result<std::vector<std::string>> Storage::snapshots() const { return names_in(snapshots_.get()); }
+Result<std::vector<std::string>> Storage::snapshots() const {
+  TRY(names, names_in(snapshots_.get()));
+  TRY(manifests, open_dir(root_.get(), "manifests"));
+  TRY(with_manifest, names_in(manifests.get()));
+  for (std::string& name : with_manifest)
+    if (std::ranges::find(names, name) == names.end()) names.push_back(std::move(name));
+  return names;
+}
 
 // ---- room
 

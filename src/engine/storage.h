@@ -39,9 +39,12 @@ class Storage {
   Result<void> remove_upper(const std::string& id) const;  // gone already is success
   Result<void> limit_upper(const std::string& id, std::int64_t megabytes) const;
   Result<std::uint64_t> used_by_upper(const std::string& id) const;
-  Result<void> remove_snapshot(const std::string& id) const;
+  // What a snapshot is, beside its files. Survives a power cut once it is written.
+  Result<void> write_manifest(const std::string& id, const std::string& text) const;
+  Result<std::string> read_manifest(const std::string& id) const;
+  Result<void> remove_snapshot(const std::string& id) const;  // files and manifest; may be gone
   Result<std::vector<std::string>> uppers() const;
-  Result<std::vector<std::string>> snapshots() const;
+  Result<std::vector<std::string>> snapshots() const;  // with files, a manifest or both
   Result<Fd> open_upper(const std::string& id) const;
   Result<Fd> open_snapshot(const std::string& id) const;
   Result<void> commit() const { return sys::commit(root_.get()); }
@@ -66,6 +69,7 @@ class Storage {
   Result<void> make_file(const std::string& path);
   Result<void> bind_place();
   Result<void> set_up();
+  std::string manifest_path(const std::string& id) const;
   std::uint64_t wanted_size(std::uint64_t allocated, std::uint64_t free) const;
 
   Options options_;

@@ -67,11 +67,12 @@ void raise_oom_score() {
 }
 
 // The engine put these two files there with the id as the name. From inside, where a hostile image
-// can only mislead itself.
+// can only mislead itself; files that a snapshot's tenant had removed or replaced stay away.
 Result<void> write_names(const std::string& hostname) {
   for (auto [path, text] :
        {std::pair{"/etc/hostname", hostname + "\n"}, {"/etc/hosts", wire::hosts_file(hostname)}}) {
-    Fd file(::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_CLOEXEC));
+    Fd file(::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) continue;
     if (!file || ::write(file.get(), text.data(), text.size()) < 0)
       return sys_error(str("write ", path));
   }

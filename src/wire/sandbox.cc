@@ -257,6 +257,8 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   set_if(out, "pool_id", record.pool_id);
   set_if(out, "reason", record.reason);
   set_if(out, "sandbox_url", record.sandbox_url);
+  set_if(out, "snapshot_id", record.snapshot_id);
+  set_if(out, "rollback_to", record.rollback_to);
   set_if(out, "outcome", record.outcome);
   set_if(out, "termination_reason", record.termination_reason);
   set_if(out, "error_details", record.error_details);
@@ -335,6 +337,8 @@ static Result<SandboxRecord> record_of(const json::value& value) {
                       {"isolation", record.isolation},
                       {"image", record.image},
                       {"sandbox_url", record.sandbox_url},
+                      {"snapshot_id", record.snapshot_id},
+                      {"rollback_to", record.rollback_to},
                       {"outcome", record.outcome},
                       {"termination_reason", record.termination_reason},
                       {"error_details", record.error_details}};

@@ -91,6 +91,8 @@ struct SandboxRecord {
   std::int64_t last_oom_kill_at = 0, last_activity_at = 0;  // ours, unix ms
   std::uint64_t generation = 1;
   std::string sandbox_url;  // made from the request's scheme and Host
+  std::string snapshot_id;  // ours: the snapshot its files descend from
+  std::string rollback_to;  // ours: its files are being replaced by those of this one
 };
 // `id` and never `sandbox_id` beside it: both in one record break the official parser.
 std::string encode_record(const SandboxRecord& record);   // get, list members, update

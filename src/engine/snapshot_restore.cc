@@ -1,0 +1,183 @@
+// What is made of snapshots: new sandboxes, copies of one, and a sandbox put back to where it was.
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "engine/finish.h"
+#include "engine/snapshot.h"
+
+namespace glovebox::engine {
+
+namespace {
+
+constexpr int kMaxCopies = 128;
+constexpr Millis kForgetLimit = 10s;
+
+}  // namespace
+
+// What a box of this snapshot is made of, and how its sandbox was set up. The files are ours or
+// none: the manifest says so.
+Result<wire::SnapshotRecord> Core::usable_snapshot(const std::string& id) const {
+  TRY(record, snapshots->records.find(id));
+  if (record.status == "in_progress")
+    return Error{Code::conflict, str("snapshot ", id, " is being taken"), "SNAPSHOT_NOT_READY"};
+  if (record.status != "completed")
+    return Error{Code::conflict, str("snapshot ", id, " failed: ", record.error),
+                 "SNAPSHOT_FAILED"};
+  TRY(manifest, storage->read_manifest(id), "snapshot ", id);
+  TRY(sealed, open_manifest(manifest, snapshots->key), "snapshot ", id);
+  if (sealed.id != id)
+    return Error{Code::forbidden, str("the manifest of snapshot ", id, " is another's"),
+                 "SNAPSHOT_INVALID"};
+  return record;
+}
+
+// What the request leaves open the snapshot says.
+Result<void> Core::inherit(wire::CreateSandbox& spec) const {
+  if (spec.snapshot_id.empty()) return ok;
+  TRY(snapshot, usable_snapshot(spec.snapshot_id));
+  const wire::SandboxRecord& source = snapshot.source;
+  if (!spec.image.empty() && spec.image != source.image)
+    return Error{Code::invalid, str("image: the files of snapshot ", snapshot.id, " lie above ",
+                                    source.image.empty() ? "the default image" : source.image,
+                                    " and no other; leave it out")};
+  spec.image = source.image;
+  // Clients always send a size of the disk, filled with the default: it may only grow.
+  spec.resources.disk_mb = std::max(spec.resources.disk_mb, source.resources.disk_mb);
+  if (spec.entrypoint.empty()) spec.entrypoint = source.entrypoint;
+  if (!spec.network) spec.network = source.network;
+  return ok;
+}
+
+Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int times) {
+  if (times < 1 || times > kMaxCopies)
+    co_return Error{Code::invalid, str("times: must be from 1 to ", kMaxCopies)};
+  CO_TRY(box, known(id_or_name));
+  CO_TRY_DO(storage->check_room());
+  wire::SnapshotRecord snapshot;
+  {
+    CO_TRY(moving, co_await turn_at(box));
+    if (box->record.status != wire::State::running && box->record.status != wire::State::suspended)
+      co_return Error{
+          Code::invalid,
+          str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be copied"),
+          box->record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
+    CO_TRY(taken, co_await take(box, true));
+    snapshot = std::move(taken);
+  }
+  wire::CreateSandbox spec;
+  spec.snapshot_id = snapshot.id;
+  spec.resources = snapshot.source.resources;
+  spec.timeout_secs = snapshot.source.timeout_secs;
+  spec.exposed_ports = snapshot.source.exposed_ports;
+  spec.allow_unauthenticated_access = snapshot.source.allow_unauthenticated_access;
+  using Made = detail::Outcome<wire::SandboxRecord>;
+  std::vector<std::shared_ptr<Made>> all;
+  for (int i = 0; i < times; ++i) {
+    all.push_back(std::make_shared<Made>());
+    work.spawn("copy", detail::run_to_end<wire::SandboxRecord>(all.back(), create(spec)));
+  }
+  std::vector<wire::SandboxRecord> copies;
+  for (const auto& made : all) {
+    while (!made->result) (void)co_await made->there.wait(1s);
+    if (*made->result) {
+      copies.push_back(**made->result);
+    } else {
+      wire::SandboxRecord failed;
+      failed.status = wire::State::terminated;
+      failed.error_details = made->result->error().what;
+      copies.push_back(std::move(failed));
+    }
+  }
+  // It was only the way there. The copies descend from what the source descends from.
+  CO_TRY_DO(co_await delete_snapshot(snapshot.id));
+  co_return copies;
+}
+
+Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string snapshot_id) {
+  CO_TRY(box, known(id_or_name));
+  CO_TRY(snapshot, usable_snapshot(snapshot_id));
+  CO_TRY(moving, co_await turn_at(box));
+  if (box->record.status != wire::State::running && box->record.status != wire::State::suspended)
+    co_return Error{
+        Code::invalid,
+        str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be rolled back"),
+        box->record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
+  if (snapshot.source.image != box->record.image)
+    co_return Error{Code::invalid, str("snapshot ", snapshot_id,
+                                       " is of another image than sandbox ", box->record.id)};
+  wire::SandboxRecord record = box->record;
+  record.rollback_to = snapshot_id;
+  CO_TRY_DO(records->save(record), "note");
+  box->record = std::move(record);
+  CO_FAULT("rollback.after_row");
+  CO_TRY_DO(co_await roll_back(box));
+  CO_TRY_DO(co_await synced());
+  co_return box->record;
+}
+
+// Of an engine that was killed. The turn at the box lasts as long as this.
+Task<void> Core::resume_rollback(std::shared_ptr<Box> box, [[maybe_unused]] Moving moving) {
+  co_return co_await roll_back(box);
+}
+
+// From the note to a box that runs with the old files. Every step may have been done before, by an
+// engine that was killed. The box is not settled meanwhile: that its processes end is our doing,
+// and who deletes it waits until we are through.
+Task<void> Core::roll_back(std::shared_ptr<Box> box) {
+  box->settled = false;
+  box->record.status = wire::State::snapshotting;
+  auto done = co_await replace_files(box);
+  // What failed may have been a moment's; giving up costs the sandbox.
+  if (!done) done = co_await replace_files(box);
+  box->settled = true;
+  if (done) {
+    wire::SandboxRecord record = box->record;
+    record.snapshot_id = record.rollback_to;
+    record.rollback_to.clear();
+    record.status = wire::State::running;
+    record.tier = kActive;
+    record.reason.clear();
+    done = records->save(record);
+    if (done) box->record = std::move(record);
+  }
+  box->changed.notify();
+  if (done) {
+    CO_FAULT("rollback.after_running");
+    log::info("sandbox.rolled_back",
+              {{"sandbox", box->record.id}, {"snapshot", box->record.snapshot_id}});
+    co_return ok;
+  }
+  std::string why = str("rolling back to ", box->record.rollback_to, ": ", done.error().what);
+  CO_TRY_DO(terminate(box, "Failure", "RollbackFailed", why));
+  co_return done;
+}
+
+Task<void> Core::replace_files(std::shared_ptr<Box> box) {
+  const std::string id = box->record.id;
+  box->link.reset();
+  box->pid = 0;
+  CO_TRY_DO(co_await clean_kernel(id));
+  CO_FAULT("rollback.after_kill");
+  // The launcher reaps the hand a moment after its group is empty.
+  auto deadline = std::chrono::steady_clock::now() + kForgetLimit;
+  for (;;) {
+    auto forgotten = co_await launcher->forget(id);
+    if (forgotten) break;
+    if (forgotten.error().code != Code::conflict || std::chrono::steady_clock::now() > deadline)
+      co_return forgotten;
+    CO_TRY_DO(co_await net::sleep(1ms));
+  }
+  std::function<Result<void>()> remove = [this, id] { return storage->remove_upper(id); };
+  CO_TRY_DO(co_await pool.run(std::move(remove)));
+  CO_FAULT("rollback.after_remove");
+  BoxPlan plan{box->plan.image, box->record.rollback_to};
+  std::function<Result<void>()> make = [this, id, plan] { return make_files(id, plan); };
+  CO_TRY_DO(co_await pool.run(std::move(make)));
+  CO_FAULT("rollback.after_files");
+  box->plan = std::move(plan);
+  box->life.frozen = false;
+  CO_TRY_DO(co_await prepare({id, box->base}, box->plan.image));
+  co_return co_await start(box);
+}
+
+}  // namespace glovebox::engine

@@ -1,0 +1,115 @@
+"""kill -9 and failures at each durable step of snapshot, restore, copy, rollback and delete: whole or not at all, and nothing leaks.
+labels: privileged timeout=600
+"""
+import http.client
+import os
+import re
+
+from harness import ROOT, Glovebox, run
+from support import Checks, Owned, api_of, equal, eventually, note, slurp
+
+VERBS = ("snapshot", "unsnapshot", "rollback", "create")
+
+
+def points():
+    found = []
+    folder = os.path.join(ROOT, "src", "engine")
+    for name in sorted(os.listdir(folder)):
+        if name.endswith(".cc") and "_test" not in name:
+            found += re.findall(r'(?:FAULT|fault)\("((?:%s)\.[a-z_]+)"\)' % "|".join(VERBS), slurp(os.path.join(folder, name)).decode())
+    return found
+
+
+def attempt(action):
+    try:
+        return action()
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+def held(gb):
+    """What the pool holds, and what the kernel holds of this instance."""
+    owned = Owned(gb.state, gb.instance)
+    folders = {name: len(os.listdir(gb.engine_path("pool", name))) for name in ("boxes", "snapshots", "manifests")}
+    return {"cgroups": len(owned.cgroups()), "namespaces": len(owned.namespaces()), "sockets": len(os.listdir(gb.engine_path("hands"))), **folders}
+
+
+def test(tmp):
+    walked = points()
+    note(f"{len(walked)} fault points: {' '.join(walked)}")
+    assert len(walked) >= 14, walked
+    with Glovebox(tmp) as gb:
+        check, api = Checks(), api_of(gb)
+        keeper = api.create(name="keeper")
+        job = keeper.start("/bin/bash", "-c", "echo begun; sleep 3000")
+        box = api.create(name="subject")
+        box.sh("echo then > /file").ok()
+        base = api.call("POST", f"/sandboxes/{box.id}/snapshot").expect(202).json["snapshot_id"]
+        eventually(lambda: held(gb)["boxes"] >= 10, 20, "all blanks")
+        before = held(gb)
+        for point in walked:
+            for action in ("kill", "fail"):
+                with check(f"{point}:{action}"):
+                    walk(gb, point, action, box.id, base)
+                    check_all(gb, point, box.id, base, job, before)
+        check.done()
+
+
+def walk(gb, point, action, box, base):
+    api_of(gb).box(box).sh("echo now > /file").ok()
+    verb = point.split(".")[0]
+    victim = api_of(gb).call("POST", f"/sandboxes/{box}/snapshot").expect(202).json["snapshot_id"] if verb == "unsnapshot" else None
+    gb.down()
+    # A rollback tries twice.
+    gb.environment = {"GLOVEBOX_FAULT": f"{point}:{action}" + ("@1" if verb == "rollback" else "")}
+    seen = len(gb.log())
+    gb.start()
+    api = api_of(gb)
+    reply = attempt({
+        "snapshot": lambda: api.call("POST", f"/sandboxes/{box}/snapshot"),
+        "unsnapshot": lambda: api.call("DELETE", f"/snapshots/{victim}"),
+        "rollback": lambda: api.call("POST", f"/sandboxes/{box}/rollback", {"snapshot_id": base}),
+        "create": lambda: api.call("POST", f"/sandboxes/{box}/copy?times=2"),
+    }[verb])
+    if action == "kill":
+        eventually(lambda: "killed by SIGKILL" in gb.log()[seen:], 20, f"the engine died at {point} (it answered {reply!r})")
+        assert reply is None or reply.status >= 500, f"died, and yet answered {reply!r}"
+    else:
+        assert reply is not None and (reply.status >= 400 or verb in ("create", "rollback")), f"failed, and yet answered {reply!r}"
+    gb.down()
+    gb.environment = {}
+    gb.start()
+
+
+def check_all(gb, point, box_id, base, job, before):
+    api = api_of(gb)
+    verb = point.split(".")[0]
+    equal(api.box("keeper").process(job["pid"])["status"], "running", "the command of another sandbox")
+    api.box("keeper").sh("echo works").ok()
+    snapshots = api.call("GET", "/snapshots").expect(200).json["snapshots"]
+    for snapshot in snapshots:
+        assert snapshot["status"] in ("completed", "failed"), snapshot
+        if snapshot["status"] == "completed" and snapshot["id"] != base:
+            whole = api.create(snapshot_id=snapshot["id"])
+            equal(whole.sh("cat /file").stdout, "now", "files of the new snapshot")
+            whole.delete().expect(204)
+        if snapshot["id"] != base:
+            api.call("DELETE", f"/snapshots/{snapshot['id']}").expect(204)
+    # The sandbox itself: as it was, or rolled back whole.
+    eventually(lambda: api.get(box_id)["status"] in ("running", "terminated"), 20, "a stable state")
+    equal(api.get(box_id)["status"], "running", repr(api.get(box_id)))
+    box = api.box("subject")
+    allowed = ("now", "then") if verb == "rollback" else ("now",)
+    assert box.sh("cat /file").stdout in allowed, box.sh("cat /file")
+    for record in api.alive():
+        if record.get("name") not in ("keeper", "subject"):
+            api.box(record["id"]).sh("cat /file").ok()
+            api.delete(record["id"]).expect(204)
+    restored = api.create(snapshot_id=base)
+    equal(restored.sh("cat /file").stdout, "then", "the older snapshot")
+    restored.delete().expect(204)
+    eventually(lambda: (now := held(gb)) == before or all(now[k] <= before[k] for k in now) and now["boxes"] == before["boxes"], 30,
+               f"as before ({before}), after {point}: {held(gb)}")
+
+
+run(test)
