@@ -20,7 +20,7 @@ def arguments():
     parser.add_argument("--build", default="build", help="build directory (default: build)")
     parser.add_argument("--rounds", type=int, default=100, help="pairs of each comparison (default: 100)")
     parser.add_argument("--at-once", type=int, default=100, help="sandboxes created at once (default: 100)")
-    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, sleep, pool, burst, delete, memory")
+    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, sleep, pool, burst, delete, snapshot, sqlite, memory")
     parser.add_argument("--json", help="where the numbers go (default: BUILD/bench.json)")
     return parser.parse_args()
 
@@ -31,6 +31,7 @@ os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
 sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 import peers  # noqa: E402
+import storage  # noqa: E402
 from report import compare, in_group, private_kb, publish, scaled, summary  # noqa: E402
 from wire import Connection  # noqa: E402
 
@@ -195,6 +196,12 @@ class Bench:
         for box in boxes:
             self.delete(box)
 
+    def measure_snapshot(self):
+        storage.measure_snapshot(self, ARGS.rounds)
+
+    def measure_sqlite(self):
+        storage.measure_sqlite(self, ARGS.rounds)
+
     def measure_delete(self):
         times = []
         for _ in range(ARGS.rounds):
@@ -232,7 +239,7 @@ def parent_of(pid):
 
 
 MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
-                "delete": Bench.measure_delete, "sleep": Bench.measure_sleep, "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
+                "delete": Bench.measure_delete, "snapshot": Bench.measure_snapshot, "sqlite": Bench.measure_sqlite, "sleep": Bench.measure_sleep, "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
 
 
 def main():

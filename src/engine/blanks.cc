@@ -80,7 +80,7 @@ Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const 
   return write_identity(upper.get(), instance, id);
 }
 
-Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of) {
+Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of, bool spare) {
   wire::PrepareBox plan;
   plan.id = blank.id;
   plan.base = blank.base;
@@ -88,6 +88,7 @@ Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of) {
   plan.box_dir = box_dir(blank.id);
   plan.usr_mask = of->usr_mask;
   plan.limits = limits_of({});
+  plan.spare = spare;
   return launcher->prepare(std::move(plan));
 }
 
@@ -97,7 +98,7 @@ Task<Blank> Core::make_blank(BoxPlan plan) {
   // A commit of the pool can hold this up, and the loop must not wait for it.
   std::function<Result<void>()> make = [this, blank, plan] { return make_files(blank.id, plan); };
   auto made = co_await pool.run(std::move(make));
-  if (made) made = co_await prepare(blank, plan.image);
+  if (made) made = co_await prepare(blank, plan.image, usual(plan));
   if (made) co_return blank;
   // It may exist all the same (an answer that came too late): cleaned like any box before its ids
   // are used again.
@@ -107,11 +108,10 @@ Task<Blank> Core::make_blank(BoxPlan plan) {
 
 Task<Blank> Core::take_blank(BoxPlan plan, bool link) {
   link_share += ((link ? 1 : 0) - link_share) / 8;
-  bool usual = plan.image == image && plan.snapshot.empty();
   auto like = [&](const Blank& blank) { return network->linked(blank.id) == link; };
   auto found = std::ranges::find_if(blanks, like);
   if (found == blanks.end() && link) found = blanks.begin();  // it gets its link now
-  if (!usual || found == blanks.end()) co_return co_await make_blank(std::move(plan));
+  if (!usual(plan) || found == blanks.end()) co_return co_await make_blank(std::move(plan));
   Blank blank = std::move(*found);
   blanks.erase(found);
   co_return blank;

@@ -87,7 +87,8 @@ struct Core {
   Task<Blank> take_blank(BoxPlan plan, bool link);
   // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
   // once the launcher has forgotten the box it was.
-  Task<void> prepare(Blank blank, std::shared_ptr<const Image> of);
+  Task<void> prepare(Blank blank, std::shared_ptr<const Image> of, bool spare = false);
+  bool usual(const BoxPlan& plan) const { return plan.image == image && plan.snapshot.empty(); }
   Result<void> make_files(const std::string& id, const BoxPlan& plan) const;  // blocks
   Task<void> keep_blanks();
   Result<uid_t> take_range();

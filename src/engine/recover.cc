@@ -154,7 +154,8 @@ Task<void> Core::recover() {
     if (known.contains(id)) continue;
     known.insert(id);
     ranges_taken.insert(note.base);
-    if (note.stage == wire::BoxStage::blank && !image_changed) {
+    // One with a snapshot's files was made for somebody who was not told of it.
+    if (note.stage == wire::BoxStage::blank && note.spare && !image_changed) {
       blanks.push_back({id, note.base});
     } else {
       start_cleaning(id, note.base);

@@ -129,6 +129,14 @@ TEST_F(StorageTest, TheNextEngineFindsTheSamePool) {
   EXPECT_EQ(third->uppers().value(), std::vector<std::string>{"a"});
 }
 
+TEST_F(StorageTest, ADirectoryThatIsNotOnBtrfsIsRefusedByName) {
+  ASSERT_TRUE(sys::make_dirs(dir_ + "/elsewhere", 0700));
+  auto storage = Storage::open({dir_, dir_ + "/elsewhere", "unittest", 1});
+  ASSERT_FALSE(storage);
+  EXPECT_EQ(storage.error().tag, "NO_BTRFS");
+  EXPECT_NE(storage.error().what.find(dir_ + "/elsewhere"), std::string::npos);
+}
+
 TEST_F(StorageTest, WhatAnInterruptedStartLeftIsNoPool) {
   ASSERT_TRUE(sys::create_file(dir_ + "/pool.btrfs.new", "half of one", 0600));
   auto storage = open();

@@ -83,6 +83,7 @@ class Launcher {
     wire::BoxLimits limits;
     pid_t pid = 0;
     int wait_status = 0;
+    bool spare = false;
     Fd gate;          // to the child, until it runs
     int engine = -1;  // who asked for the launch
     std::uint32_t seq = 0;
@@ -157,6 +158,7 @@ class Launcher {
     Box& box = boxes_[plan.id];
     box.base = plan.base;
     box.limits = plan.limits;
+    box.spare = plan.spare;
     box.pid = made.pid;
     box.gate = std::move(made.gate);
     return ok;
@@ -234,7 +236,8 @@ class Launcher {
   }
 
   static wire::BoxNote note(const std::string& id, const Box& box) {
-    return {id, box.stage, box.base, static_cast<std::uint32_t>(box.pid), box.wait_status};
+    return {id,       box.stage, box.base, static_cast<std::uint32_t>(box.pid), box.wait_status,
+            box.spare};
   }
 
   Fd listener_, signals_;

@@ -46,7 +46,7 @@ std::string encode(const PrepareBox& m) {
   Writer out;
   out.text(m.id).u32(m.base).text(m.image_root).text(m.box_dir).text(m.usr_mask);
   write(out, m.limits);
-  return out.take();
+  return out.u8(m.spare).take();
 }
 
 Result<PrepareBox> decode_prepare(std::string_view payload) {
@@ -57,9 +57,11 @@ Result<PrepareBox> decode_prepare(std::string_view payload) {
   TRY(box_dir, in.text(kPathLimit));
   TRY(usr_mask, in.text(kPathLimit));
   TRY(limits, read_limits(in));
+  TRY(spare, in.u8());
   TRY_DO(in.done());
-  return PrepareBox{std::move(id),       base,  std::move(image_root), std::move(box_dir),
-                    std::move(usr_mask), limits};
+  return PrepareBox{
+      std::move(id), base,      std::move(image_root), std::move(box_dir), std::move(usr_mask),
+      limits,        spare != 0};
 }
 
 std::string encode(const LaunchBox& m) {
@@ -91,6 +93,7 @@ std::string encode(const BoxNote& n) {
       .u32(n.base)
       .u32(n.pid)
       .u32(static_cast<std::uint32_t>(n.wait_status))
+      .u8(n.spare)
       .take();
 }
 
@@ -101,11 +104,12 @@ Result<BoxNote> decode_note(std::string_view payload) {
   TRY(base, in.u32());
   TRY(pid, in.u32());
   TRY(wait_status, in.u32());
+  TRY(spare, in.u8());
   TRY_DO(in.done());
   if (stage > static_cast<std::uint8_t>(BoxStage::exited))
     return Error{Code::invalid, "no such stage"};
-  return BoxNote{std::move(id), static_cast<BoxStage>(stage), base, pid,
-                 static_cast<std::int32_t>(wait_status)};
+  return BoxNote{std::move(id), static_cast<BoxStage>(stage),           base,
+                 pid,           static_cast<std::int32_t>(wait_status), spare != 0};
 }
 
 }  // namespace glovebox::wire

@@ -49,6 +49,7 @@ struct PrepareBox {
   std::string image_root, box_dir;  // below the state directory
   std::string usr_mask;             // likewise; empty: the image brings its own /usr
   BoxLimits limits;                 // what most boxes ask for
+  bool spare = false;  // of the usual image and without anybody's files: the next engine may use it
 };
 std::string encode(const PrepareBox& message);
 Result<PrepareBox> decode_prepare(std::string_view payload);
@@ -71,6 +72,7 @@ struct BoxNote {
   std::uint32_t base = 0;
   std::uint32_t pid = 0;
   std::int32_t wait_status = 0;  // of the hand, once exited
+  bool spare = false;            // as it was prepared
 };
 std::string encode(const BoxNote& note);
 Result<BoxNote> decode_note(std::string_view payload);

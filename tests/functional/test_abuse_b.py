@@ -10,10 +10,10 @@ from harness import Glovebox, run
 from support import Checks, Exec, api_of, compile_attack, equal, eventually, rss_kb, slurp
 
 NOT_HERE = {
-    "B27 a quota on the box's disk": "comes with the btrfs pool; until then one file is limited, and the reserve of the host",
+    "B27 a quota on the box's disk": "test_snapshots.py (test_disk_limit), test_pool.py (test_full_disk)",
     "B35 1,000 concurrent sessions": "sessions come with the brain; here it is tool calls",
     "B37 conntrack, ports outward, SYN floods": "a box of policy none has no link; test_network.py has those with one",
-    "B38 snapshots in a loop": "snapshots come later",
+    "B38 snapshots in a loop": "nothing inside a box can ask for one; test_pool.py shows that the reserve refuses them",
 }
 
 
