@@ -1,5 +1,5 @@
 """kill -9 and failures at each durable step of snapshot, restore, copy, rollback and delete: whole or not at all, and nothing leaks.
-labels: privileged timeout=600
+labels: privileged slow timeout=900
 """
 import http.client
 import os
@@ -105,6 +105,9 @@ def check_all(gb, point, box_id, base, job, before):
         if record.get("name") not in ("keeper", "subject"):
             api.box(record["id"]).sh("cat /file").ok()
             api.delete(record["id"]).expect(204)
+    fresh = api.create()
+    fresh.sh("[ ! -e /file ]").ok()
+    fresh.delete().expect(204)
     restored = api.create(snapshot_id=base)
     equal(restored.sh("cat /file").stdout, "then", "the older snapshot")
     restored.delete().expect(204)
