@@ -37,7 +37,6 @@ class Records {
   store::Database& database() { return db_; }  // for tables of other parts of the engine
   Result<void> set_base(const std::string& id, uid_t base);
   Result<void> sync() const { return db_.sync(); }
-  store::Database& database() { return db_; }  // for tables of other records
 
  private:
   explicit Records(store::Database db) : db_(std::move(db)) {}

@@ -139,6 +139,7 @@ Task<void> Core::roll_back(std::shared_ptr<Box> box) {
     record.reason.clear();
     done = records->save(record);
     if (done) box->record = std::move(record);
+    managed->box_restarted(box->record.id);
   }
   box->changed.notify();
   if (done) {
