@@ -148,8 +148,13 @@ class Bench:
         pool = self.api.call(self.api.request("POST", "/sandbox-pools", spec), 201)["pool_id"]
         look, claim = (self.api.request(method, f"/sandbox-pools/{pool}{path}") for method, path in (("GET", ""), ("POST", "/sandboxes")))
         claims, outputs = [], []
+
+        def ready():
+            containers = self.api.call(look, 200)["containers"]
+            return len(containers) == 4 and not any(container["sandbox_id"] for container in containers)
+
         for _ in range(ARGS.rounds):
-            harness.wait_for("warm sandboxes", lambda: all(not c["sandbox_id"] for c in (w := self.api.call(look, 200)["containers"])) and len(w) == 4)
+            harness.wait_for("warm sandboxes", ready)
             start = time.perf_counter()
             box = self.api.call(claim, 201)["sandbox_id"]
             claims.append(time.perf_counter() - start)
@@ -239,7 +244,8 @@ def parent_of(pid):
 
 
 MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
-                "delete": Bench.measure_delete, "snapshot": Bench.measure_snapshot, "sqlite": Bench.measure_sqlite, "sleep": Bench.measure_sleep, "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
+                "delete": Bench.measure_delete, "snapshot": Bench.measure_snapshot, "sqlite": Bench.measure_sqlite, "sleep": Bench.measure_sleep,
+                "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
 
 
 def main():
