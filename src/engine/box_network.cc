@@ -63,8 +63,9 @@ Task<void> Core::recover_network() {
     if (box->pid != 0) known.push_back({id, box->base, policy_of(box->record), false});
   for (const auto& [id, pool] : pools->all)
     for (const auto& box : pool->warm) {
-      if (auto settled = co_await settle_network(box->record.network))
-        box->record.network = *settled;
+      // Not settled by asking the kernel: the rules are to be made anew once, with all boxes in
+      // them, or connections there are would be refused in between.
+      if (!box->record.network && options.default_network == "none") box->record.network = kNone;
       known.push_back({box->record.id, box->base, policy_of(box->record), false});
     }
   for (const auto& blank : blanks) known.push_back({blank.id, blank.base, {}, true});

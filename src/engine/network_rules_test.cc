@@ -1,7 +1,9 @@
 #include "engine/network_rules.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -37,9 +39,14 @@ TEST(RuleElements, SayWhatThePolicySays) {
 class TableTest : public testing::Test {
  protected:
   void SetUp() override {
+    home_.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (::unshare(CLONE_NEWNET) < 0) GTEST_SKIP() << "namespaces can be made by root only";
     if (!sys::nft::tables(sys::nft::Family::inet)) GTEST_SKIP() << "no nftables in this kernel";
   }
+  void TearDown() override {
+    if (::geteuid() == 0) EXPECT_EQ(::setns(home_.get(), CLONE_NEWNET), 0);
+  }
+  Fd home_;
 };
 
 TEST_F(TableTest, TheKernelTakesItAndEveryChange) {

@@ -19,6 +19,7 @@ namespace {
 class LinkTest : public testing::Test {
  protected:
   void SetUp() override {
+    home_.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (::unshare(CLONE_NEWNET) < 0) GTEST_SKIP() << "namespaces can be made by root only";
     int ends[2];
     ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
@@ -55,6 +56,10 @@ class LinkTest : public testing::Test {
     plan.six->box[15] = static_cast<std::uint8_t>(2 * n + 1);
     return plan;
   }
+  void TearDown() override {
+    if (::geteuid() == 0) EXPECT_EQ(::setns(home_.get(), CLONE_NEWNET), 0);
+  }
+  Fd home_;
   std::optional<Process> box_process_;
   std::optional<Netlink> box_, host_;
 };

@@ -1,7 +1,9 @@
 #include "sys/nft.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <unistd.h>
 
 namespace glovebox::sys::nft {
 namespace {
@@ -10,9 +12,14 @@ namespace {
 class NftTest : public testing::Test {
  protected:
   void SetUp() override {
+    home_.reset(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC));
     if (::unshare(CLONE_NEWNET) < 0) GTEST_SKIP() << "namespaces can be made by root only";
     if (!tables(Family::inet)) GTEST_SKIP() << "no nftables in this kernel";
   }
+  void TearDown() override {
+    if (::geteuid() == 0) EXPECT_EQ(::setns(home_.get(), CLONE_NEWNET), 0);
+  }
+  Fd home_;
 };
 
 const std::string kLink = link_key("gbx1");
