@@ -167,17 +167,22 @@ std::vector<std::string> allowed_hosts(std::vector<std::string> own,
   return own;
 }
 
-Result<std::unique_ptr<http::Server>> serve_listener(Daemon* daemon,
-                                                     std::vector<http::Route> routes,
-                                                     http::ServerOptions options,
-                                                     const std::string& listen,
-                                                     const std::vector<std::string>& hosts) {
+Result<std::unique_ptr<http::Server>> serve_listener(
+    Daemon* daemon, std::vector<http::Route> routes, http::ServerOptions options,
+    const std::string& listen, const std::vector<std::string>& hosts, const std::string& also_on) {
   TRY(wanted, net::Address::parse(listen));
   options.allowed_hosts =
       allowed_hosts(std::move(options.allowed_hosts), hosts, wanted.is_loopback());
   auto server = std::make_unique<http::Server>(daemon->loop, std::move(routes), std::move(options));
   TRY(address, server->adopt(Fd(kListenerFd)));
   log::info(daemon->part.name + ".listen", {{"address", address.text()}});
+  if (!also_on.empty() && address.host == "127.0.0.1") {
+    net::Address other = address;
+    other.host = also_on;
+    auto listening = server->listen(other);
+    log::info(daemon->part.name + ".listen",
+              {{"address", other.text()}, {"error", listening ? "" : listening.error().what}});
+  }
   return server;
 }
 

@@ -63,12 +63,14 @@ Task<void> until_stopped(Daemon* daemon, std::function<void()> keys_changed);
 
 // A server on the listener the process was born with. The Hosts it answers to: on loopback only
 // `options.allowed_hosts`, the names of this machine, and the configured ones, so that no foreign
-// page gets in by DNS; elsewhere all, unless some are configured.
+// page gets in by DNS; elsewhere all, unless some are configured. Beside 127.0.0.1 also on
+// `also_on`, at the same port, where that is free.
 Result<std::unique_ptr<http::Server>> serve_listener(Daemon* daemon,
                                                      std::vector<http::Route> routes,
                                                      http::ServerOptions options,
                                                      const std::string& listen,
-                                                     const std::vector<std::string>& hosts);
+                                                     const std::vector<std::string>& hosts,
+                                                     const std::string& also_on = "");
 std::vector<std::string> allowed_hosts(std::vector<std::string> own,
                                        const std::vector<std::string>& configured, bool loopback);
 

@@ -50,8 +50,9 @@ Task<void> serve(Daemon* daemon) {
   if (daemon->keys["engine"].empty()) co_return Error{Code::internal, "the supervisor gave no key"};
   CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(*daemon)));
   engine::Api api(daemon->loop, *engine, api_keys(daemon->keys));
-  CO_TRY(server,
-         serve_listener(daemon, api.routes(), api.server_options(), set.listen, set.allowed_hosts));
+  // Old clients name a sandbox by header only where the host is neither localhost nor 127.0.0.1.
+  CO_TRY(server, serve_listener(daemon, api.routes(), api.server_options(), set.listen,
+                                set.allowed_hosts, "127.0.0.2"));
   CO_TRY_DO(daemon->ready());
   log::info("engine.ready", {{"boxes", engine->running()}});
 

@@ -66,6 +66,9 @@ Result<Identity> find_identity(const std::string& user) {
     known = true;
     break;
   }
+  // Clients before 0.5.89 ask for the hosted service's user unasked: where the image has no such
+  // one, its own is meant.
+  if (!known && user == "tl-user") return find_identity("");
   if (!known && !number) return no_user(user);
   if (!known) {
     identity.uid = *number;

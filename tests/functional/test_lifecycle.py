@@ -5,7 +5,7 @@ import concurrent.futures
 import re
 
 from harness import Glovebox, run
-from support import Box, Checks, api_of, equal, eventually
+from support import Api, Box, Checks, api_of, equal, eventually
 
 GOOD_NAMES = ["a", "a1", "my-box", "a--b", "x" * 63, "abcdefghijklmnopqrst", "abcdefghijklmnopqrstuv"]
 BAD_NAMES = ["A", "1a", "-a", "a-", "a_b", "a b", "a.b", "ä", "x" * 64, "abcdefghij0123456789k", "a/b", "../x", "a\n", "a\x00b"]
@@ -237,6 +237,10 @@ def routing(api, check):
         for headers in ({"Host": f"{made}.local"}, {"Host": "routed.local"}, {"X-Tensorlake-Sandbox-Id": made},
                         {"X-Tensorlake-Sandbox-Id": "routed"}):
             equal(api.call("GET", "/api/v1/health", headers=headers).expect(200).json["healthy"], True, str(headers))
+
+    with check("the other loopback address reaches the same engine, for clients that name a sandbox by header only there"):
+        other = Api(api.url.replace("127.0.0.1", "127.0.0.2"), api.key)
+        equal(other.call("GET", "/api/v1/health", headers={"X-Tensorlake-Sandbox-Id": made}).expect(200).json["healthy"], True)
 
     with check("info tells version, uptime and counts"):
         info = api.call("GET", "/api/v1/info", headers={"Host": f"{made}.local"}).expect(200).json

@@ -58,4 +58,36 @@ def test(tmp):
     assert known and not never, f"never called: {' '.join(never)}"
 
 
-run(test)
+OLD = """
+import { Sandbox, SandboxClient } from "tensorlake";
+import assert from "node:assert/strict";
+const client = new SandboxClient({ apiUrl: process.env.TENSORLAKE_API_URL, apiKey: process.env.TENSORLAKE_API_KEY, proxyUrl: process.env.TENSORLAKE_SANDBOX_PROXY_URL });
+const box = await client.createAndConnect({ name: "old" });
+const ran = await box.run("echo", { args: ["hello"] });
+assert.equal(ran.stdout.trim(), "hello");
+await box.writeFile("/tmp/a b", new TextEncoder().encode("x"));
+assert.equal(new TextDecoder().decode(await box.readFile("/tmp/a b")), "x");
+assert.ok((await client.list()).length >= 1);
+await client.delete(box.sandboxId);
+console.log("old: ok");
+process.exit(0);
+"""
+
+
+def test_old_generation(tmp):
+    """The generation before, which sends no sandbox's name to 127.0.0.1, works by the other loopback address."""
+    packages = installed({"tensorlake": "0.5.33", "node": PACKAGES["node"]})
+    script = os.path.join(packages, f"old-{os.getpid()}.mjs")
+    with open(script, "w") as file:
+        file.write(OLD)
+    try:
+        with Glovebox(tmp) as gb:
+            done = subprocess.run([node(packages), script], capture_output=True, text=True, timeout=120,
+                                  env={"PATH": "/usr/bin:/bin", "HOME": tmp, "TENSORLAKE_API_URL": gb.url, "TENSORLAKE_API_KEY": gb.key,
+                                       "TENSORLAKE_SANDBOX_PROXY_URL": gb.url.replace("127.0.0.1", "127.0.0.2")})
+            assert done.returncode == 0 and "old: ok" in done.stdout, f"exit {done.returncode}: {done.stdout}{done.stderr[-3000:]}"
+    finally:
+        os.unlink(script)
+
+
+run(test, test_old_generation)
