@@ -70,7 +70,7 @@ Task<std::shared_ptr<HandLink>> Core::peek(std::string id_or_name) {
 
 Task<std::shared_ptr<HandLink>> Core::look(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
-  if (box->pid == 0) co_return std::shared_ptr<HandLink>();
+  if (box->pid == 0 || box->record.tier == kCold) co_return std::shared_ptr<HandLink>();
   co_return co_await link_of(box);
 }
 

@@ -152,7 +152,9 @@ Task<void> ManagedProcesses::regain(KeptPtr kept) {
     auto listed = hand ? co_await (*hand)->list()
                        : Result<std::vector<wire::ProcessInfo>>(std::move(hand.error()));
     if (!listed) {
-      CO_TRY_DO(co_await net::sleep(kAfterBroken));
+      auto waited =
+          active(kept->sandbox) ? co_await net::sleep(kAfterBroken) : co_await until_active(kept);
+      if (!waited && waited.error().code == Code::cancelled) co_return waited;
       continue;
     }
     for (const wire::ProcessInfo& info : *listed)
@@ -186,7 +188,9 @@ Task<void> ManagedProcesses::wait_for_end(KeptPtr kept) {
                         ? co_await (*hand)->attach(handle, false, kFromTheEnd)
                         : Result<std::unique_ptr<Attachment>>(Error{Code::not_found, ""});
     if (!hand) {
-      CO_TRY_DO(co_await net::sleep(kAfterBroken));
+      // A box that sleeps may have none, for as long as it likes.
+      CO_TRY_DO(active(kept->sandbox) ? co_await net::sleep(kAfterBroken)
+                                      : co_await until_active(kept));
       continue;
     }
     if (!attached && attached.error().code == Code::not_found) {
