@@ -12,9 +12,9 @@ from node_packages import HERE, PACKAGES, installed, node
 
 SDK = {name: PACKAGES[name] for name in ("tensorlake", "node")}
 SHARED = ("common.mjs", "methods.mjs", "box_common.mjs")
-SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_snapshots.mjs")
+SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_pools.mjs", "box_snapshots.mjs")
 # Of parts that are not there yet, with scripts of their own.
-LATER = re.compile("Pool|claim|FileSystem")
+LATER = re.compile("FileSystem")
 
 
 def play(gb, tmp, packages, folder, script):
