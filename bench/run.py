@@ -47,15 +47,15 @@ class Bench:
         self.api = Connection(glovebox.url, glovebox.key)
         self.api.connect()
 
-    def create(self):
-        return self.api.call(self.api.request("POST", SANDBOXES, {}))["sandbox_id"]
+    def create(self, **spec):
+        return self.api.call(self.api.request("POST", SANDBOXES, spec))["sandbox_id"]
 
     def delete(self, box):
         self.api.call(self.api.request("DELETE", f"{SANDBOXES}/{box}"))
 
     @contextlib.contextmanager
-    def box(self):
-        box = self.create()
+    def box(self, **spec):
+        box = self.create(**spec)
         try:
             yield box
         finally:

@@ -26,9 +26,9 @@ class Subvolume:
         self.number += 1
         name = f"bench-{self.number}".encode()
         start = time.perf_counter()
-        fcntl.ioctl(self.parent, SNAP_CREATE, struct.pack("=qQQ32x4040s", self.source, 0, READ_ONLY, name))
+        fcntl.ioctl(self.parent, SNAP_CREATE, bytearray(struct.pack("=qQQ32x4040s", self.source, 0, READ_ONLY, name)))
         took = time.perf_counter() - start
-        fcntl.ioctl(self.parent, SNAP_DESTROY, struct.pack("=q4088s", 0, name))
+        fcntl.ioctl(self.parent, SNAP_DESTROY, bytearray(struct.pack("=q4088s", 0, name)))
         return took
 
     def close(self):
@@ -49,7 +49,7 @@ def sandboxes(bench):
 def take(bench, box):
     request = bench.api.request("POST", f"{sandboxes(bench)}/sandboxes/{box}/snapshot")
     start = time.perf_counter()
-    snapshot = bench.api.call(request)["snapshot_id"]
+    snapshot = bench.api.call(request, 202)["snapshot_id"]
     took = time.perf_counter() - start
     bench.api.call(bench.api.request("DELETE", f"{sandboxes(bench)}/snapshots/{snapshot}"))
     return took
@@ -82,16 +82,20 @@ def measure_sqlite(bench, rounds):
     """One script in a box, on the host in the same pool, and on the host's own file system."""
     with open(SQLITE) as file:
         script = file.read()
-    pool = bench.glovebox.engine_path("pool", "bench")
+    pool, below = bench.glovebox.engine_path("pool", "bench"), os.path.join(bench.tmp, "sqlite")
     os.mkdir(pool)
-    places = {"in the pool": pool, "on the disk below": os.path.join(bench.tmp, "sqlite")}
-    os.mkdir(places["on the disk below"])
+    os.mkdir(below)
+    # The pool is mounted where the engine is. (SQLite looks through /proc/PID/root and would end up here.)
+    inside = ["nsenter", f"--mount=/proc/{bench.glovebox.engine_pid()}/ns/mnt"]
+    places = {"in the pool": [*inside, "/usr/bin/python3", "-c", script, os.path.join(bench.glovebox.state, "engine", "pool", "bench")],
+              "on the disk below": ["/usr/bin/python3", "-c", script, below]}
     seen = {"in a box": [], **{name: [] for name in places}}
-    with bench.box() as box:
+    # As many processors as the host has: limits are not what is measured.
+    with bench.box(resources={"cpus": os.cpu_count(), "memory_mb": 2048}) as box:
         for _ in range(max(3, rounds // 20)):
             seen["in a box"].append(json.loads(shell(bench, box, "/usr/bin/python3", "-c", script, "/workspace")))
-            for name, place in places.items():
-                seen[name].append(json.loads(subprocess.run(["/usr/bin/python3", "-c", script, place], check=True, capture_output=True, text=True).stdout))
+            for name, command in places.items():
+                seen[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     shutil.rmtree(pool)
     for group in seen["in a box"][0]:
         for name in places:
