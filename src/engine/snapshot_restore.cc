@@ -176,7 +176,14 @@ Task<void> Core::replace_files(std::shared_ptr<Box> box) {
   CO_TRY_DO(co_await pool.run(std::move(make)));
   CO_FAULT("rollback.after_files");
   box->plan = std::move(plan);
+  // The range of a sandbox that slept through a restart of the machine may be another instance's by
+  // now. Files do not know theirs.
+  CO_TRY(base, take_range());
+  ranges_taken.erase(std::exchange(box->base, base));
+  CO_TRY_DO(records->set_base(id, base), "note");
   box->life.frozen = false;
+  box->life.cpu_us = -1;
+  box->life.oom_kills = 0;
   CO_TRY_DO(co_await prepare({id, box->base}, box->plan.image));
   co_return co_await start(box);
 }

@@ -2,7 +2,7 @@
 import glob
 import os
 
-from support import equal, eventually
+from support import api_of, equal, eventually
 
 
 def frozen(gb, box_id):
@@ -36,3 +36,15 @@ def ticks(box, pid):
     seen = box.output(pid, "stdout")
     equal(seen, [f"tick {i}" for i in range(1, len(seen) + 1)], "ticks")
     return len(seen)
+
+
+def restart_machine(gb, **environment):
+    """What a restart of the machine is to a state directory: no process, control group, mount or file in /run is left, and the kernel
+    has another boot id."""
+    gb.down()
+    gb.scrub()
+    with open(os.path.join(gb.state, "engine", "boot"), "w") as file:
+        file.write("another-boot\n")
+    gb.environment = environment
+    gb.start()
+    return api_of(gb)

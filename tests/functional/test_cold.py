@@ -7,22 +7,10 @@ import os
 import re
 
 from harness import ROOT, Glovebox, run
-from life import frozen, state, suspend
+from life import frozen, restart_machine, state, suspend
 from support import Checks, api_of, equal, eventually, note, slurp
 
 ENTRYPOINT = ["/bin/bash", "-c", "echo born >> /workspace/births; exec sleep 3000"]
-
-
-def restart_machine(gb, **environment):
-    """What a restart of the machine is to a state directory: no process, control group, mount or file in /run is left, and the kernel
-    has another boot id."""
-    gb.down()
-    gb.scrub()
-    with open(os.path.join(gb.state, "engine", "boot"), "w") as file:
-        file.write("another-boot\n")
-    gb.environment = environment
-    gb.start()
-    return api_of(gb)
 
 
 def births(box):

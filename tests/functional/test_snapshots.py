@@ -7,7 +7,7 @@ import threading
 import time
 
 from harness import Glovebox, run
-from life import suspend, ticking, ticks
+from life import restart_machine, state, suspend, ticking, ticks
 from support import Checks, api_of, equal, eventually, note
 
 
@@ -265,6 +265,16 @@ def test_rollback(tmp):
             box.sh("echo branch > /data/one").ok()
             branch = snapshots.take(box.id)
             equal(branch["parent_id"], before["id"])
+        with check("copied and rolled back while it is cold, after a restart of the machine"):
+            api = restart_machine(gb)
+            snapshots = Snapshots(api)
+            equal(state(api, box.id), ("suspended", "cold"))
+            (copy,) = snapshots.copy("worker")["sandboxes"]
+            equal(api.box(copy["sandbox_id"]).sh("cat /data/one").stdout, "branch")
+            equal(state(api, box.id), ("suspended", "cold"))
+            snapshots.rollback("worker", branch["id"]).expect(200)
+            box = api.box("worker")
+            equal(box.sh("cat /data/one; cat /etc/machine-id").stdout.split("\n"), ["branch", machine])
         with check("what cannot be is refused, and nothing happens"):
             snapshots.rollback("worker", "a" * 21).refused(404, "SNAPSHOT_NOT_FOUND")
             snapshots.rollback("nobody", before["id"]).refused(404, "SANDBOX_NOT_FOUND")
