@@ -29,14 +29,12 @@ brain::ModelOptions model_options(const Daemon& daemon) {
   return options;
 }
 
-// A word that tells this brain from others; made once.
-Result<std::string> instance_of(const std::string& directory) {
-  std::string path = directory + "/instance";
-  auto kept = sys::read_file(path, 256);
-  if (kept && !trim(*kept).empty()) return std::string(trim(*kept));
-  std::string made = random_id(8);
-  TRY_DO(sys::write_file_atomic(path, made + "\n", 0600));
-  return made;
+// Made once: a word that tells this brain from others, and the key its database does not have.
+Result<std::string> kept(const std::string& path, std::string fresh) {
+  auto there = sys::read_file(path, 256);
+  if (there || there.error().code != Code::not_found) return there;
+  TRY_DO(sys::write_file_atomic(path, fresh, 0600));
+  return fresh;
 }
 
 // A connection for each stream, and some for those who come and go.
@@ -66,21 +64,24 @@ void rotate(Daemon* daemon, brain::Brain* brain) {
 Task<void> serve(Daemon* daemon) {
   const Config::Brain& set = daemon->config.brain;
   if (daemon->keys["brain"].empty()) co_return Error{Code::internal, "the supervisor gave no key"};
-  CO_TRY(instance, instance_of(daemon->directory()));
+  CO_TRY(instance, kept(daemon->directory() + "/instance", random_id(8) + "\n"));
+  CO_TRY(seal, kept(daemon->directory() + "/seal.key", random_bytes(32)));
+  auto keys = brain_keys(daemon->keys);
+  keys.seal = Secret(std::move(seal));
   CO_TRY(reader, unpack_program());
   auto unpack = [loop = &daemon->loop, reader](std::string archive) {
     return read_skill(loop, reader, std::move(archive));
   };
   brain::Options options{.unpack = std::move(unpack),
                          .state_dir = daemon->directory(),
-                         .instance = instance,
+                         .instance = std::string(trim(instance)),
                          .model = model_options(*daemon),
                          .default_model = set.default_model,
                          .lease_ttl_secs = set.lease_ttl_secs,
                          .keep_events_days = set.keep_events_days,
-                         .max_sessions_running = set.max_sessions_running};
-  CO_TRY(brain,
-         co_await brain::Brain::open(daemon->loop, std::move(options), brain_keys(daemon->keys)));
+                         .max_sessions_running = set.max_sessions_running,
+                         .webhooks_allow_private = set.webhooks_allow_private};
+  CO_TRY(brain, co_await brain::Brain::open(daemon->loop, std::move(options), std::move(keys)));
   CO_TRY(server, serve_listener(daemon, brain->routes(), brain->server_options(), set.listen,
                                 set.allowed_hosts));
   CO_TRY_DO(daemon->ready());

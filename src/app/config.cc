@@ -79,6 +79,8 @@ const Setting kSettings[] = {
      Number{[](Config& c) -> auto& { return c.brain.keep_events_days; }, 0, 36'500}},
     {"brain.max_sessions_running",
      Number{[](Config& c) -> auto& { return c.brain.max_sessions_running; }, 1, 1'000'000}},
+    {"brain.webhooks_allow_private",
+     Flag([](Config& c) -> auto& { return c.brain.webhooks_allow_private; })},
     {"resolver.listen", Text([](Config& c) -> auto& { return c.resolver.listen; })},
     {"resolver.servers", List([](Config& c) -> auto& { return c.resolver.servers; })},
     {"orchestrator.listen", Text([](Config& c) -> auto& { return c.orchestrator.listen; })},

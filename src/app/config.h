@@ -44,6 +44,7 @@ struct Config {
     std::int64_t lease_ttl_secs = 300;
     std::int64_t keep_events_days = 0;  // 0: for ever
     std::int64_t max_sessions_running = 1000;
+    bool webhooks_allow_private = false;
   } brain;
 
   struct Resolver {

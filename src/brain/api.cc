@@ -79,6 +79,14 @@ constexpr Row kRows[] = {
     {"GET", "/v1/sessions/{session}/threads/{thread}/events", list_thread_events},
     {"GET", "/v1/sessions/{session}/threads/{thread}/stream", stream_thread_events},
 
+    {"POST", "/v1/organizations/webhooks", create_webhook, kApi, kSmall},
+    {"GET", "/v1/organizations/webhooks", list_webhooks},
+    {"GET", "/v1/organizations/webhooks/{webhook}", get_webhook},
+    {"POST", "/v1/organizations/webhooks/{webhook}", update_webhook, kApi, kSmall},
+    {"DELETE", "/v1/organizations/webhooks/{webhook}", delete_webhook},
+    {"POST", "/v1/organizations/webhooks/{webhook}/regenerate_signing_secret",
+     exchange_webhook_secret, kApi, kSmall},
+
     {"POST", "/v1/skills", create_skill, kApi, kEvents},
     {"GET", "/v1/skills", list_skills},
     {"GET", "/v1/skills/{skill}", get_skill},
@@ -118,6 +126,9 @@ constexpr Row kRows[] = {
     {"GET", "/glovebox/v1/environments/{env}/keys", list_keys},
     {"DELETE", "/glovebox/v1/environments/{env}/keys/{key}", revoke_key},
     {"POST", "/glovebox/v1/prune", prune, kApi, kSmall},
+    {"GET", "/glovebox/v1/webhooks/{webhook}/deliveries", list_deliveries},
+    {"POST", "/glovebox/v1/webhooks/{webhook}/deliveries/{event}/replay", replay_delivery, kApi,
+     kSmall},
     {"GET", "/metrics", metrics_page, kApi | kMetrics},
 };
 
@@ -166,6 +177,14 @@ http::ServerOptions api_options(const Keyring& keyring) {
   };
   options.dress = dress;
   return options;
+}
+
+Result<void> and_tell(ApiState& api, std::string_view type, std::string_view object,
+                      const std::function<Result<void>()>& work) {
+  return api.store.atomically([&]() -> Result<void> {
+    TRY_DO(work());
+    return api.webhooks.announce(type, object);
+  });
 }
 
 Result<SessionRow> session_of(const Call& call) {

@@ -13,6 +13,7 @@
 #include "brain/model.h"
 #include "brain/sessions.h"
 #include "brain/skill_records.h"
+#include "brain/webhooks.h"
 #include "brain/work.h"
 #include "http/server.h"
 
@@ -26,6 +27,8 @@ struct ApiState {
   SkillRecords& skills;
   FileRecords& files;
   EventLog& log;
+  Webhooks& webhooks;
+  WebhookRecords& webhook_records;
   Queue& queue;
   Sessions& sessions;
   Model& model;
@@ -63,6 +66,10 @@ Result<SessionRow> session_of(const Call& call);
 Result<void> check_newest(const Call& call);
 // The environment of the path, likewise.
 Result<EnvironmentRow> environment_of(const Call& call);
+
+// What `work` does and the news of it become true together.
+Result<void> and_tell(ApiState& api, std::string_view type, std::string_view object,
+                      const std::function<Result<void>()>& work);
 
 // {"data":[…],"next_page":…}, of rows that were asked for one more than fit.
 template <class Row, class Render>
@@ -124,6 +131,16 @@ Reply update_work(Call call);
 Reply ack_work(Call call);
 Reply heartbeat_work(Call call);
 Reply stop_work(Call call);
+
+// api_webhooks.cc
+Reply create_webhook(Call call);
+Reply list_webhooks(Call call);
+Reply get_webhook(Call call);
+Reply update_webhook(Call call);
+Reply delete_webhook(Call call);
+Reply exchange_webhook_secret(Call call);
+Reply list_deliveries(Call call);
+Reply replay_delivery(Call call);
 
 // api_skills.cc
 Reply create_skill(Call call);

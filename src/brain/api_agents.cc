@@ -44,7 +44,8 @@ Reply create_agent(Call call) {
                .definition = json::serialize(definition),
                .created_at = now,
                .updated_at = now};
-  CO_TRY_DO(call.api.store.add_agent(row));
+  CO_TRY_DO(
+      and_tell(call.api, "agent.created", row.id, [&] { return call.api.store.add_agent(row); }));
   log::info("agent.created", {{"agent", row.id}, {"name", row.name}});
   co_return http::json(200, agent_json(row));
 }
@@ -86,7 +87,8 @@ Reply update_agent(Call call) {
   row.name = changed["name"].as_string();
   row.definition = json::serialize(changed);
   row.updated_at = now_us();
-  CO_TRY_DO(call.api.store.add_agent_version(row));
+  CO_TRY_DO(and_tell(call.api, "agent.updated", row.id,
+                     [&] { return call.api.store.add_agent_version(row); }));
   log::info("agent.updated", {{"agent", row.id}, {"version", row.version}});
   co_return http::json(200, agent_json(row));
 }
@@ -95,7 +97,8 @@ Reply archive_agent(Call call) {
   CO_TRY(row, call.api.store.agent(call.param("agent")));
   if (!row.archived_at) {
     row.archived_at = now_us();
-    CO_TRY_DO(call.api.store.archive_agent(row.id, row.archived_at));
+    CO_TRY_DO(and_tell(call.api, "agent.archived", row.id,
+                       [&] { return call.api.store.archive_agent(row.id, row.archived_at); }));
     log::info("agent.archived", {{"agent", row.id}});
   }
   co_return http::json(200, agent_json(row));

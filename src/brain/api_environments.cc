@@ -64,7 +64,8 @@ Reply create_environment(Call call) {
   const Micros now = now_us();
   EnvironmentRow row{.id = new_id("env"), .created_at = now, .updated_at = now};
   CO_TRY_DO(take_members(members, row, true));
-  CO_TRY_DO(call.api.store.add_environment(row));
+  CO_TRY_DO(and_tell(call.api, "environment.created", row.id,
+                     [&] { return call.api.store.add_environment(row); }));
   log::info("environment.created", {{"environment", row.id}, {"name", row.name}});
   co_return http::json(200, environment_json(row));
 }
@@ -94,7 +95,8 @@ Reply update_environment(Call call) {
   CO_TRY(members, Members::of(whole));
   CO_TRY_DO(take_members(members, row, false));
   row.updated_at = now_us();
-  CO_TRY_DO(call.api.store.save_environment(row));
+  CO_TRY_DO(and_tell(call.api, "environment.updated", row.id,
+                     [&] { return call.api.store.save_environment(row); }));
   co_return http::json(200, environment_json(row));
 }
 
@@ -104,7 +106,8 @@ Reply delete_environment(Call call) {
   if (used)
     co_return Error{Code::conflict,
                     "the environment has sessions: delete them first, or archive it"};
-  CO_TRY_DO(call.api.store.remove_environment(row.id));
+  CO_TRY_DO(and_tell(call.api, "environment.deleted", row.id,
+                     [&] { return call.api.store.remove_environment(row.id); }));
   log::info("environment.deleted", {{"environment", row.id}});
   co_return http::json(200, str(R"({"id":")", row.id, R"(","type":"environment_deleted"})"));
 }
@@ -113,7 +116,8 @@ Reply archive_environment(Call call) {
   CO_TRY(row, environment_of(call));
   if (!row.archived_at) {
     row.archived_at = row.updated_at = now_us();
-    CO_TRY_DO(call.api.store.save_environment(row));
+    CO_TRY_DO(and_tell(call.api, "environment.archived", row.id,
+                       [&] { return call.api.store.save_environment(row); }));
     log::info("environment.archived", {{"environment", row.id}});
   }
   co_return http::json(200, environment_json(row));

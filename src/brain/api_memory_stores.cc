@@ -69,7 +69,8 @@ Reply create_memory_store(Call call) {
   const Micros now = now_us();
   MemoryStoreRow row{.id = new_id("memstore"), .created_at = now, .updated_at = now};
   CO_TRY_DO(take_members(members, row));
-  CO_TRY_DO(call.api.memories.add_memory_store(row));
+  CO_TRY_DO(and_tell(call.api, "memory_store.created", row.id,
+                     [&] { return call.api.memories.add_memory_store(row); }));
   log::info("memory_store.created", {{"store", row.id}, {"name", row.name}});
   co_return http::json(200, store_json(row));
 }
@@ -107,7 +108,8 @@ Reply update_memory_store(Call call) {
 
 Reply delete_memory_store(Call call) {
   CO_TRY(row, memory_store_of(call, MemoryUse::write));
-  CO_TRY_DO(call.api.memories.remove_memory_store(row.id));
+  CO_TRY_DO(and_tell(call.api, "memory_store.deleted", row.id,
+                     [&] { return call.api.memories.remove_memory_store(row.id); }));
   log::info("memory_store.deleted", {{"store", row.id}});
   co_return http::json(200, str(R"({"id":")", row.id, R"(","type":"memory_store_deleted"})"));
 }
@@ -116,7 +118,8 @@ Reply archive_memory_store(Call call) {
   CO_TRY(row, memory_store_of(call, MemoryUse::write));
   if (!row.archived_at) {
     row.archived_at = row.updated_at = now_us();
-    CO_TRY_DO(call.api.memories.save_memory_store(row));
+    CO_TRY_DO(and_tell(call.api, "memory_store.archived", row.id,
+                       [&] { return call.api.memories.save_memory_store(row); }));
     log::info("memory_store.archived", {{"store", row.id}});
   }
   co_return http::json(200, store_json(row));

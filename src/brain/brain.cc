@@ -16,7 +16,7 @@ namespace {
 constexpr Millis kTick{1'000};
 constexpr int kPruneEvery = 3600;  // ticks
 constexpr Micros kDay = 86'400'000'000;
-constexpr int kKeepMemoryVersionsDays = 30;
+constexpr int kKeepMemoryVersionsDays = 30, kKeepDeliveriesDays = 7;
 constexpr int kExpiredFilesDays = 30;  // that they were there is still said
 
 // The wall clock as it was at the start, and from there on the time that passes: a lease neither
@@ -33,18 +33,20 @@ std::function<Micros()> clock_of_leases() {
 
 struct Brain::Impl {
   Impl(net::Loop& loop, Options given, BrainKeys keys, std::unique_ptr<SqliteStore> opened,
-       std::unique_ptr<ModelSwitch> model_switch)
+       std::unique_ptr<ModelSwitch> model_switch, Seal seal)
       : loop(loop),
         options(std::move(given)),
         store(std::move(opened)),
         log(loop, *store),
         queue(loop, *store, {.ttl_secs = options.lease_ttl_secs, .now = clock_of_leases()}),
         model(std::move(model_switch)),
-        sessions(loop, *store, log, queue, *model),
+        webhooks(loop, *store, *store, std::move(seal), options.instance,
+                 {.allow_private = options.webhooks_allow_private}),
+        sessions(loop, *store, log, queue, *model, {.announcer = &webhooks}),
         keyring(*store, std::move(keys)),
         sync(loop, [kept = store.get()] { return kept->sync(); }),
-        api{loop, options, *store,   *store, *store,  *store,
-            log,  queue,   sessions, *model, keyring, sync},
+        api{loop,     options, *store, *store,   *store, *store,  log,
+            webhooks, *store,  queue,  sessions, *model, keyring, sync},
         tasks(loop) {}
 
   // Never ends: a tick that fails is logged, and the next one tries again.
@@ -60,6 +62,7 @@ struct Brain::Impl {
       }
       if (tick % kPruneEvery == 0) {
         auto swept = self.store->sweep_memory_versions(now_us() - kKeepMemoryVersionsDays * kDay);
+        if (swept) swept = self.webhooks.sweep(now_us() - kKeepDeliveriesDays * kDay);
         if (!swept) log::error("brain.sweep_failed", {{"error", swept.error().what}});
         auto expired = self.store->sweep_files(now_us(), now_us() - kExpiredFilesDays * kDay);
         if (!expired) log::error("brain.sweep_failed", {{"error", expired.error().what}});
@@ -74,6 +77,7 @@ struct Brain::Impl {
   EventLog log;
   Queue queue;
   std::unique_ptr<ModelSwitch> model;
+  Webhooks webhooks;
   Sessions sessions;
   Keyring keyring;
   GroupSync sync;
@@ -89,10 +93,12 @@ Task<std::unique_ptr<Brain>> Brain::open(net::Loop& loop, Options options, Brain
       options.state_dir.empty() ? ":memory:" : str(options.state_dir, "/brain.db");
   CO_TRY(store, SqliteStore::open(path));
   CO_TRY(model, ModelSwitch::make(loop, options.model));
+  Seal seal(std::move(keys.seal));
   auto impl = std::make_unique<Impl>(loop, std::move(options), std::move(keys), std::move(store),
-                                     std::move(model));
+                                     std::move(model), std::move(seal));
   CO_TRY_DO(make_defaults(*impl->store, impl->options.default_model));
   CO_TRY_DO(register_embedded_key(*impl->store, impl->keyring.keys().environment));
+  CO_TRY_DO(impl->webhooks.open(), "open webhooks");
   CO_TRY_DO(impl->sessions.recover(), "recover sessions");
   impl->tasks.spawn("brain.time", Impl::keep_time(*impl));
   log::info("brain.open", {{"model", impl->model->kind()}, {"instance", impl->options.instance}});
@@ -118,9 +124,10 @@ http::ServerOptions Brain::server_options() { return api_options(impl_->keyring)
 Task<void> Brain::close(Millis limit) {
   auto ticked = co_await impl_->tasks.finish(limit);
   auto closed = co_await impl_->sessions.close(limit);
+  auto told = co_await impl_->webhooks.close(limit);
   impl_->log.end();
   auto synced = co_await impl_->sync.close(limit);
-  for (auto* ended : {&ticked, &closed, &synced})
+  for (auto* ended : {&ticked, &closed, &told, &synced})
     if (!*ended) co_return std::move(ended->error());
   co_return ok;
 }

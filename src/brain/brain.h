@@ -19,6 +19,7 @@ struct BrainKeys {
   Secret metrics;  // of /metrics beside it
   Secret
       environment;  // of the environment made at the first start: the one of our own orchestrator
+  Secret seal;  // 32 bytes: what is kept to be read again lies in the database under it
 };
 
 // The members of an archive of untrusted bytes, read by a process of its own; an error refuses it.
@@ -33,6 +34,7 @@ struct Options {
   std::int64_t lease_ttl_secs = 300;
   std::int64_t keep_events_days = 0;  // 0: for ever
   std::int64_t max_sessions_running = 1000;
+  bool webhooks_allow_private = false;  // http, and addresses that are not public
 };
 
 class Brain {

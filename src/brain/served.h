@@ -33,7 +33,10 @@ inline const std::string kApi = "gb-api-test", kEnv = "gb-env-test", kMetrics = 
 
 class Served : public testing::Test {
  protected:
-  explicit Served(std::string state_dir = "") : state_dir_(std::move(state_dir)) { start(); }
+  explicit Served(std::string state_dir = "", bool webhooks_allow_private = false)
+      : state_dir_(std::move(state_dir)), webhooks_allow_private_(webhooks_allow_private) {
+    start();
+  }
   ~Served() override { stop(); }
 
   void start() {
@@ -116,6 +119,7 @@ class Served : public testing::Test {
 
   net::Loop loop_;
   std::string state_dir_;
+  bool webhooks_allow_private_;
   std::unique_ptr<Brain> brain_;
   std::optional<http::Server> server_;
   std::optional<http::Client> client_;
@@ -127,7 +131,9 @@ class Served : public testing::Test {
     EXPECT_TRUE(ran) << ran.error().what;
   }
   static Task<void> open(Served& self) {
-    Options options{.state_dir = self.state_dir_, .instance = "test"};
+    Options options{.state_dir = self.state_dir_,
+                    .instance = "test",
+                    .webhooks_allow_private = self.webhooks_allow_private_};
     CO_TRY(brain, co_await Brain::open(self.loop_, std::move(options),
                                        {Secret(kApi), Secret(kMetrics), Secret(kEnv)}));
     self.brain_ = std::move(brain);

@@ -95,6 +95,7 @@ void Change::start_turn() {
   }
   state.queued.clear();
   add("session.status_running", "", takes_memo(takes));
+  tell("session.status_run_started");
   add("session.thread_status_running", thread_members());
   row.status = SessionStatus::running;
   want_worker();
@@ -102,6 +103,7 @@ void Change::start_turn() {
 
 void Change::continue_turn() {
   add("session.status_running");
+  tell("session.status_run_started");
   add("session.thread_status_running", thread_members());
   row.status = SessionStatus::running;
 }
@@ -115,12 +117,14 @@ void Change::reschedule() {
   leave_running();
   add("session.thread_status_rescheduled", thread_members());
   add("session.status_rescheduled");
+  tell("session.status_rescheduled");
   row.status = SessionStatus::rescheduling;
 }
 
 // Nothing may follow session.status_idle: a worker takes what follows for news and stays.
 void Change::idle(std::string_view stop_reason, std::string_view stop_details) {
   leave_running();
+  if (active()) tell("session.status_idled");
   json::object usage = parse_object(row.usage);
   usage["active_seconds"] = static_cast<double>(row.active_us / 1000) / 1000;
   row.usage = json::serialize(usage);
@@ -184,6 +188,7 @@ void Change::interrupt() {
 void Change::terminate() {
   add("session.thread_status_terminated", thread_members());
   add("session.status_terminated");
+  tell("session.status_terminated");
   row.status = SessionStatus::terminated;
   stops_work_ = true;
 }
@@ -196,7 +201,8 @@ void Change::settle() {
   if (state.phase == Phase::idle && state.has_next_turn()) start_turn();
 }
 
-Result<void> Change::commit(SessionStore& store, EventLog& log, WorkQueue& queue, bool is_new) {
+Result<void> Change::commit(SessionStore& store, EventLog& log, WorkQueue& queue,
+                            Announcer* announcer, bool is_new) {
   row.updated_at = now_us();
   auto work = [&]() -> Result<void> {
     TRY_DO(is_new ? store.add_session(row) : store.save_session(row), "save session ", row.id);
@@ -204,6 +210,8 @@ Result<void> Change::commit(SessionStore& store, EventLog& log, WorkQueue& queue
     for (auto [seq, at] : applied_) TRY_DO(store.set_processed(row.id, seq, at));
     if (wants_worker_) TRY_DO(queue.ensure_item(row.id, row.environment_id), "queue work");
     if (stops_work_) TRY_DO(queue.stop_items(row.id), "stop work");
+    for (auto type : announcer ? news_ : decltype(news_)())
+      TRY_DO(announcer->announce(type, row.id));
     return ok;
   };
   TRY_DO(store.atomically(work));

@@ -13,6 +13,7 @@
 #include "brain/event_log.h"
 #include "brain/session_state.h"
 #include "brain/store.h"
+#include "brain/webhooks.h"
 #include "brain/work_queue.h"
 
 namespace glovebox::brain {
@@ -51,14 +52,16 @@ class Change {
   void error(std::string_view type, std::string_view message, std::string_view retry_status);
   void refuse_call(std::string_view id, std::string_view text);  // agent.tool_result, is_error
   void want_worker() { wants_worker_ = true; }
+  void tell(std::string_view type) { news_.push_back(type); }  // the endpoints of webhooks
 
   bool active() const {
     return state.phase == Phase::running || state.phase == Phase::rescheduling;
   }
   bool interrupted() const { return interrupted_; }  // a turn that runs is not to go on
 
-  // `is_new`: the row is inserted first.
-  Result<void> commit(SessionStore& store, EventLog& log, WorkQueue& queue, bool is_new = false);
+  // `is_new`: the row is inserted first. `announcer` may be null.
+  Result<void> commit(SessionStore& store, EventLog& log, WorkQueue& queue, Announcer* announcer,
+                      bool is_new = false);
 
  private:
   void add_client(const ClientEvent& event, Micros processed_at, std::string memo = "");
@@ -70,6 +73,7 @@ class Change {
   bool wants_worker_ = false;
   bool interrupted_ = false;
   bool stops_work_ = false;
+  std::vector<std::string_view> news_;
   std::vector<std::pair<std::int64_t, Micros>> applied_;  // seq of stored messages, and when
 };
 

@@ -45,7 +45,7 @@ void Sessions::Impl::stop_turn(std::string_view session) {
 
 Result<void> Sessions::Impl::finish(Change& change, std::string_view fault_point, bool is_new) {
   const std::string& session = change.row.id;
-  auto committed = change.commit(store, log, queue, is_new);
+  auto committed = change.commit(store, log, queue, options.announcer, is_new);
   if (!committed) {
     // Whatever the store kept of it: what it says is true.
     auto found = live.find(session);
@@ -262,6 +262,7 @@ Result<SessionRow> Sessions::create(SessionRow row, const json::array& initial_e
   row.status = SessionStatus::idle;
   row.created_at = now_us();
   Change change(std::move(row), SessionState());
+  change.tell("session.created");
   for (const ClientEvent& event : checked) change.add_waiting(event);
   change.settle();
   TRY_DO(impl_->finish(change, "brain.session_created", true));
@@ -291,6 +292,7 @@ Result<void> Sessions::update(const SessionRow& row, const json::object& changed
     std::string members = json::serialize(changed);
     change.add("session.updated", std::string_view(members).substr(1, members.size() - 2));
     change.still_idle();
+    change.tell("session.updated");
   }
   return impl_->finish(change, "brain.session_updated");
 }
@@ -301,6 +303,7 @@ Result<SessionRow> Sessions::archive(std::string_view session) {
   if (change.active()) return refuse_running("archived");
   change.row.archived_at = now_us();
   change.terminate();
+  change.tell("session.archived");
   TRY_DO(impl_->finish(change, "brain.session_archived"));
   return change.row;
 }
@@ -310,7 +313,9 @@ Result<void> Sessions::remove(std::string_view session) {
   if (change.active()) return refuse_running("deleted");
   auto work = [&]() -> Result<void> {
     TRY_DO(impl_->queue.stop_items(session));
-    return impl_->store.remove_session(session);
+    TRY_DO(impl_->store.remove_session(session));
+    auto* announcer = impl_->options.announcer;
+    return announcer ? announcer->announce("session.deleted", session) : ok;
   };
   TRY_DO(impl_->store.atomically(work));
   impl_->live.erase(std::string(session));

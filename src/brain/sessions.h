@@ -19,6 +19,7 @@ class object;
 
 namespace glovebox::brain {
 
+class Announcer;
 class Model;
 
 struct SessionsOptions {
@@ -27,6 +28,7 @@ struct SessionsOptions {
   std::vector<Millis> requeue_after{0ms, 1s, 4s, 16s, 60s};
   // What a turn does when the store fails under it: try again, from what the log says.
   Millis first_retry{1'000}, longest_retry{60'000};
+  Announcer* announcer = nullptr;  // of what becomes of sessions
 };
 
 class Sessions {

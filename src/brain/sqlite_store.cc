@@ -202,6 +202,38 @@ constexpr store::Migration kMigrations[] = {{1, R"(
   );
   CREATE INDEX expiring_files ON files(expires_at) WHERE expires_at > 0;
   CREATE TABLE file_contents (file INTEGER PRIMARY KEY, content BLOB NOT NULL);
+)"},
+                                            {5, R"(
+  CREATE TABLE webhooks (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    id TEXT NOT NULL UNIQUE,
+    url TEXT NOT NULL,
+    name TEXT NOT NULL,
+    description TEXT NOT NULL,
+    events TEXT NOT NULL,
+    secret TEXT NOT NULL,                    -- sealed
+    enabled INTEGER NOT NULL,
+    disabled_reason TEXT NOT NULL,
+    failing_since INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+  );
+  CREATE TABLE webhook_deliveries (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    webhook_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    type TEXT NOT NULL,
+    body TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    due_at INTEGER NOT NULL,                 -- 0: over
+    attempts INTEGER NOT NULL,
+    delivered_at INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    error TEXT NOT NULL
+  );
+  CREATE UNIQUE INDEX webhook_events ON webhook_deliveries(webhook_id, event_id);
+  CREATE INDEX owed_deliveries ON webhook_deliveries(webhook_id, due_at) WHERE due_at > 0;
+  CREATE INDEX past_deliveries ON webhook_deliveries(created_at) WHERE due_at = 0;
 )"}};
 
 struct Deeper {  // also when `work` throws

@@ -4,6 +4,7 @@
 #include "brain/file_records.h"
 #include "brain/memory_records.h"
 #include "brain/skill_records.h"
+#include "brain/webhook_records.h"
 #include "store/database.h"
 
 namespace glovebox::brain {
@@ -11,7 +12,8 @@ namespace glovebox::brain {
 class SqliteStore final : public Store,
                           public MemoryRecords,
                           public SkillRecords,
-                          public FileRecords {
+                          public FileRecords,
+                          public WebhookRecords {
  public:
   // `path` is a file, or ":memory:".
   static Result<std::unique_ptr<SqliteStore>> open(const std::string& path);
@@ -117,6 +119,22 @@ class SqliteStore final : public Store,
                                              const std::vector<std::string>& ids,
                                              Micros now) override;
   Result<void> sweep_files(Micros now, Micros forget) override;
+
+  // sqlite_store_webhooks.cc
+  Result<void> add_webhook(const WebhookRow& row) override;
+  Result<WebhookRow> webhook(std::string_view id) override;
+  Result<void> save_webhook(const WebhookRow& row) override;
+  Result<void> remove_webhook(std::string_view id) override;
+  Result<std::vector<Listed<WebhookRow>>> webhooks(const ListQuery& query) override;
+  Result<std::int64_t> count_webhooks() override;
+  Result<void> add_delivery(const DeliveryRow& row) override;
+  Result<void> save_delivery(const DeliveryRow& row) override;
+  Result<DeliveryRow> delivery(std::string_view webhook, std::string_view event) override;
+  Result<std::vector<Listed<DeliveryRow>>> deliveries(std::string_view webhook,
+                                                      const ListQuery& query) override;
+  Result<std::vector<DeliveryRow>> owed_deliveries(std::string_view webhook, int limit) override;
+  Result<void> drop_deliveries(std::string_view webhook) override;
+  Result<void> sweep_deliveries(Micros before) override;
 
   // sqlite_store.cc
   Result<void> atomically(const std::function<Result<void>()>& work) override;

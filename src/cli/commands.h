@@ -15,6 +15,8 @@ extern const Command kSandboxSuspend, kSandboxResume;
 extern const Command kPoolCreate, kPoolLs, kPoolShow, kPoolClaim, kPoolUpdate, kPoolRm;
 extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, kSnapshotTree,
     kSnapshotRm, kSnapshotRollback;
+extern const Command kWebhookCreate, kWebhookLs, kWebhookUpdate, kWebhookRm, kWebhookSecret,
+    kWebhookDeliveries, kWebhookReplay;
 Commands commands();
 
 }  // namespace glovebox::cli

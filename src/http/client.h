@@ -22,6 +22,7 @@ struct ClientOptions {
   Millis body_deadline{300'000};  // between two pieces
   std::size_t body_limit = 64 << 20;
   std::string ca_file;
+  net::Reach reach = net::Reach::anywhere;
 };
 
 struct ClientResponse {

@@ -90,8 +90,11 @@ Task<std::unique_ptr<Stream>> connect_socket(Fd fd, SockAddr address, Millis lim
   co_return make_stream(std::move(socket));
 }
 
-Task<std::unique_ptr<Stream>> connect(Address address, Millis limit) {
+Task<std::unique_ptr<Stream>> connect(Address address, Millis limit, Reach reach) {
+  const Error not_public{Code::forbidden, str(address.text(), ": not an address of the internet"),
+                         "NOT_PUBLIC"};
   if (!address.unix_path.empty()) {
+    if (reach == Reach::public_only) co_return not_public;
     CO_TRY(stream, co_await connect_to(unix_address(address.unix_path), limit), address.text());
     co_return stream;
   }
@@ -103,6 +106,10 @@ Task<std::unique_ptr<Stream>> connect(Address address, Millis limit) {
     CO_TRY(found, co_await resolve(address.host, address.port, limit));
     candidates = std::move(found);
   }
+  // One that is not is enough: a name that means both is no honest one.
+  if (reach == Reach::public_only)
+    for (const SockAddr& candidate : candidates)
+      if (!to_address(candidate).is_public()) co_return not_public;
   Error last{Code::unavailable, "no address"};
   for (std::size_t i = 0; i < candidates.size(); ++i) {
     // An address that swallows packets may take its share of the time, not all of it.

@@ -34,6 +34,9 @@ class Stream {
 struct Address {  // "127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock"; port 0 takes a free one
   static Result<Address> parse(std::string_view text);
   bool is_loopback() const;
+  // A number of the public internet: no name, and nothing of a private, shared, special or
+  // multicast range, also not inside an IPv6 one that carries an IPv4 address.
+  bool is_public() const;
   std::string text() const;
   std::string host;
   int port = 0;
@@ -59,7 +62,10 @@ class Listener {
   std::unique_ptr<Impl> impl_;
 };
 
-Task<std::unique_ptr<Stream>> connect(Address address, Millis limit);
+enum class Reach { anywhere, public_only };
+// With `public_only` what a name leads to is checked at the moment it is dialled: an address that
+// is not public is Code::forbidden with tag NOT_PUBLIC.
+Task<std::unique_ptr<Stream>> connect(Address address, Millis limit, Reach reach = Reach::anywhere);
 Result<std::unique_ptr<Stream>> adopt(Loop& loop, Fd connected);
 
 struct TlsServer {  // shared by all connections of a listener

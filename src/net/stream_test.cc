@@ -10,6 +10,46 @@
 namespace glovebox::net {
 namespace {
 
+TEST(Address, PublicIsWhatTheInternetRoutes) {
+  for (auto host : {"1.1.1.1", "8.8.8.8", "100.63.255.255", "100.128.0.0", "172.15.0.1",
+                    "172.32.0.1", "192.0.1.1", "223.255.255.255", "2606:4700::1111", "2a00::1",
+                    "64:ff9b::808:808", "::ffff:8.8.8.8", "2002:808:808::1"})
+    EXPECT_TRUE((Address{.host = host}.is_public())) << host;
+  for (auto host : {"0.0.0.0",
+                    "10.1.2.3",
+                    "100.64.0.1",
+                    "127.0.0.1",
+                    "169.254.169.254",
+                    "172.16.0.1",
+                    "172.31.255.255",
+                    "192.168.1.1",
+                    "192.0.2.1",
+                    "198.18.0.1",
+                    "198.51.100.1",
+                    "203.0.113.9",
+                    "224.0.0.1",
+                    "240.0.0.1",
+                    "255.255.255.255",
+                    "::",
+                    "::1",
+                    "fe80::1",
+                    "fc00::1",
+                    "fd00::1",
+                    "ff02::1",
+                    "::ffff:127.0.0.1",
+                    "::ffff:10.0.0.1",
+                    "64:ff9b::a00:1",
+                    "64:ff9b:1::1",
+                    "2002:a00:1::1",
+                    "2001::1",
+                    "2001:db8::1",
+                    "3fff::1",
+                    "localhost",
+                    "example.com",
+                    ""})
+    EXPECT_FALSE((Address{.host = host}.is_public())) << host;
+}
+
 TEST(Address, ParsesWhatItPrints) {
   for (std::string text : {"127.0.0.1:8410", "[::1]:8410", "unix:/run/x.sock", "localhost:0"}) {
     auto address = Address::parse(text);
