@@ -72,7 +72,8 @@ Result<void> write_identity(int upper, const std::string& instance, const std::s
 Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const {
   bool fresh = plan.snapshot.empty();
   TRY_DO(fresh ? storage->make_upper(id) : storage->copy_upper(id, plan.snapshot));
-  TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
+  // What a copy brings may be more than that, where a quota counts it.
+  if (fresh) TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
   TRY(upper, storage->open_upper(id));
   if (fresh &&
       (::mkdirat(upper.get(), "u/etc", 0755) < 0 || ::fchmodat(upper.get(), "u/etc", 0755, 0) < 0))

@@ -143,7 +143,8 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
 
 Task<void> Core::start(std::shared_ptr<Box> box) {
   const wire::SandboxRecord& record = box->record;
-  if (record.resources.disk_mb != wire::Resources().disk_mb) {  // what blanks have
+  if (!box->plan.snapshot.empty() ||
+      record.resources.disk_mb != wire::Resources().disk_mb) {  // which is what blanks have
     std::function<Result<void>()> limit = [this, id = record.id, mb = record.resources.disk_mb] {
       return storage->limit_upper(id, mb);
     };
@@ -185,6 +186,11 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     CO_TRY(settled, co_await settle_network(std::move(change.network)));
     change.network = std::move(settled);
     change.clear_network = !change.network;
+    // What is starting may have its link already, of the policy before.
+    while (!box->settled) {
+      auto waited = co_await box->changed.wait(1s);
+      if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
+    }
     if (box->record.status == wire::State::terminated)
       co_return Error{Code::conflict, str("sandbox ", box->record.id, " is terminated"),
                       "SANDBOX_NOT_RUNNING"};

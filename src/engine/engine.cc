@@ -81,7 +81,8 @@ Task<std::shared_ptr<HandLink>> Core::link_of(std::shared_ptr<Box> box) {
                       "SANDBOX_TERMINATED"};
     if (box->link && box->link->alive()) co_return box->link;
     if (!box->linking) break;
-    (void)co_await box->changed.wait(1s);  // somebody else is dialling
+    auto waited = co_await box->changed.wait(1s);  // somebody else is dialling
+    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
   }
   box->linking = true;
   auto link = co_await HandLink::connect(

@@ -134,7 +134,10 @@ Task<void> Core::run_on(std::shared_ptr<Box> box) {
 
 Task<bool> Core::suspend(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
-  while (!box->settled) (void)co_await box->changed.wait(kTurn);
+  while (!box->settled) {
+    auto waited = co_await box->changed.wait(kTurn);
+    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
+  }
   do {
     CO_TRY_DO(co_await settled(box));
     if (box->record.status == wire::State::suspended) co_return false;
@@ -206,7 +209,10 @@ Task<void> Core::wake(std::shared_ptr<Box> box, Moving moving) {
 
 Task<bool> Core::resume(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
-  while (!box->settled) (void)co_await box->changed.wait(kTurn);
+  while (!box->settled) {
+    auto waited = co_await box->changed.wait(kTurn);
+    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
+  }
   CO_TRY_DO(co_await settled(box));
   if (box->record.status == wire::State::running) co_return false;
   if (box->record.status != wire::State::suspended) co_return wrong_state(*box, "resumed");

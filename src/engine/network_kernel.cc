@@ -154,13 +154,14 @@ Result<void> Network::Kernel::cut(const std::string& id, const NetworkPolicy& po
 }
 
 Result<void> Network::Kernel::forget(const std::string& id) {
+  if (auto found = rules_.find(id); found != rules_.end()) {
+    nft::Transaction change(table());
+    write_change(change, found->second, {});
+    TRY_DO(change.commit());
+    rules_.erase(found);
+  }
   bases_.erase(id);
-  auto found = rules_.find(id);
-  if (found == rules_.end()) return ok;
-  nft::Transaction change(table());
-  write_change(change, found->second, {});
-  rules_.erase(found);
-  return change.commit();
+  return ok;
 }
 
 Result<std::set<std::string>> Network::Kernel::sweep(const std::vector<Known>& boxes) {

@@ -186,6 +186,8 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
     work.spawn("roll back " + record.id, resume_rollback(box, Moving(box)));
     return ok;
   }
+  // A word of memory only, which some other change took along to the disk.
+  if (record.status == wire::State::snapshotting) box->record.status = wire::State::running;
   auto note = notes.find(record.id);
   bool ours = note != notes.end() && note->second.stage == wire::BoxStage::running;
   if (ours) box->pid = static_cast<pid_t>(note->second.pid);

@@ -27,7 +27,10 @@ Task<void> Core::remove(std::string id_or_name) {
   }
   // One that is being made is finished first, and deleted then: delete always works and always
   // wins.
-  while (!box->settled) (void)co_await box->changed.wait(1s);
+  while (!box->settled) {
+    auto waited = co_await box->changed.wait(1s);
+    if (!waited && waited.error().code == Code::cancelled) co_return waited;
+  }
   if (box->record.status == wire::State::terminated) co_return ok;
   CO_FAULT("delete.before_row");
   std::string id = box->record.id;

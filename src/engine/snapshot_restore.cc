@@ -95,8 +95,8 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
 
 Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string snapshot_id) {
   CO_TRY(box, known(id_or_name));
-  CO_TRY(snapshot, usable_snapshot(snapshot_id));
   CO_TRY(moving, co_await turn_at(box));
+  CO_TRY(snapshot, usable_snapshot(snapshot_id));  // nobody can delete it from here to the note
   if (box->record.status != wire::State::running && box->record.status != wire::State::suspended)
     co_return Error{
         Code::invalid,
@@ -127,10 +127,17 @@ Task<void> Core::roll_back(std::shared_ptr<Box> box) {
   box->settled = false;
   box->record.status = wire::State::snapshotting;
   auto done = co_await replace_files(box);
+  auto stopped = [&] { return !done && (closing || done.error().code == Code::cancelled); };
   // What failed may have been a moment's; giving up costs the sandbox.
-  if (!done) done = co_await replace_files(box);
+  if (!done && !stopped()) done = co_await replace_files(box);
   box->settled = true;
+  if (stopped()) {  // the next engine goes on from the note
+    box->changed.notify();
+    co_return done;
+  }
   if (done) {
+    box->life.last_use = std::chrono::steady_clock::now();
+    managed->box_restarted(box->record.id);  // before anybody sees it running
     wire::SandboxRecord record = box->record;
     record.snapshot_id = record.rollback_to;
     record.rollback_to.clear();
@@ -139,7 +146,6 @@ Task<void> Core::roll_back(std::shared_ptr<Box> box) {
     record.reason.clear();
     done = records->save(record);
     if (done) box->record = std::move(record);
-    managed->box_restarted(box->record.id);
   }
   box->changed.notify();
   if (done) {

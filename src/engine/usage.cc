@@ -22,6 +22,8 @@ Task<std::vector<SandboxUsage>> Core::usage() {
   }
   std::function<Result<void>()> look = [this, found]() -> Result<void> {
     for (SandboxUsage& entry : *found) {
+      if (auto used = storage->used_by_upper(entry.record.id))
+        entry.disk_bytes = static_cast<std::int64_t>(*used);
       // One that ends meanwhile has nothing to tell.
       auto groups = sys::BoxCgroups::find(cgroups, prefix, entry.record.id);
       if (!groups || !*groups) continue;

@@ -199,6 +199,7 @@ void Core::tend(const PoolPtr& one) {
   while (!one->waiting.empty() && room_of(*one) > 0) {
     auto box = one->waiting.front();
     one->waiting.pop_front();
+    box->settled = false;  // who deletes it waits for what begins here
     work.spawn("claim " + box->record.id, start_waiting(box));
   }
   auto wanted = static_cast<std::size_t>(spec.warm_containers.value_or(0));
@@ -339,7 +340,6 @@ Result<wire::SandboxRecord> Core::queue_claim(WarmPool& one) {
 }
 
 Task<void> Core::start_waiting(std::shared_ptr<Box> box) {
-  box->settled = false;
   auto started = co_await launch_waiting(box);
   box->settled = true;
   box->changed.notify();

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -61,7 +62,11 @@ void Event::notify() { impl_->wake(true); }
 
 Task<void> Event::wait(Millis limit) {
   auto state = co_await asio::this_coro::cancellation_state;
-  if (state.cancelled() != asio::cancellation_type::none) co_return cancelled();
+  if (state.cancelled() != asio::cancellation_type::none) {
+    // Others must get their turn all the same: who waits for them in a loop would spin for ever.
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+    co_return cancelled();
+  }
   Waiter waiter(co_await asio::this_coro::executor, limit, impl_->queue);
   boost::system::error_code error;
   co_await waiter.timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
