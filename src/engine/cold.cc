@@ -52,8 +52,7 @@ Task<void> Core::clear_kernel(std::string id) {
   CO_TRY_DO(co_await clean_kernel(id), "clear what was left of it");
   if (::unlink(path(hand_socket(id)).c_str()) < 0 && errno != ENOENT)
     co_return sys_error("remove socket");
-  CO_TRY_DO(co_await launcher->forget(id));
-  co_return ok;
+  co_return co_await forget(id);
 }
 
 Task<void> Core::clear_cold(std::shared_ptr<Box> box, Moving moving) {

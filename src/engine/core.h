@@ -139,6 +139,7 @@ struct Core {
   Result<void> terminate(const std::shared_ptr<Box>& box, std::string outcome, std::string reason,
                          std::string details);
   Task<void> kill(std::string id);
+  Task<void> forget(std::string id);  // the launcher, once it has reaped the hand
   void start_cleaning(const std::string& id, uid_t base);
   Task<void> clean(std::string id, uid_t base);
   Task<void> clean_kernel(std::string id);

@@ -109,6 +109,18 @@ Task<void> Core::clean_kernel(std::string id) {
   }
 }
 
+// The launcher hears of a hand's end a moment after its group is empty.
+Task<void> Core::forget(std::string id) {
+  auto deadline = std::chrono::steady_clock::now() + kDieLimit;
+  for (Millis pause{1}; launcher && launcher->alive(); pause = std::min(pause * 2, Millis(250))) {
+    auto forgotten = co_await launcher->forget(id);
+    if (forgotten || forgotten.error().code != Code::conflict) co_return forgotten;
+    if (std::chrono::steady_clock::now() > deadline) co_return forgotten;
+    CO_TRY_DO(co_await net::sleep(pause));
+  }
+  co_return ok;
+}
+
 void Core::start_cleaning(const std::string& id, uid_t base) {
   ++cleaning;  // from now, not from when the task first runs
   work.spawn("clean " + id, clean(id, base));
@@ -126,7 +138,7 @@ Task<void> Core::clean(std::string id, uid_t base) {
   if (done) done = fault("delete.after_files");
   if (done && ::unlink(path(hand_socket(id)).c_str()) < 0 && errno != ENOENT)
     done = sys_error("remove socket");
-  if (done && launcher && launcher->alive()) done = co_await launcher->forget(id);
+  if (done) done = co_await forget(id);
   if (done) done = records->mark_cleaned(id);
   --cleaning;
   cleaned.notify();

@@ -10,7 +10,6 @@ namespace glovebox::engine {
 namespace {
 
 constexpr int kMaxCopies = 128;
-constexpr Millis kForgetLimit = 10s;
 
 }  // namespace
 
@@ -165,15 +164,7 @@ Task<void> Core::replace_files(std::shared_ptr<Box> box) {
   box->pid = 0;
   CO_TRY_DO(co_await clean_kernel(id));
   CO_FAULT("rollback.after_kill");
-  // The launcher reaps the hand a moment after its group is empty.
-  auto deadline = std::chrono::steady_clock::now() + kForgetLimit;
-  for (;;) {
-    auto forgotten = co_await launcher->forget(id);
-    if (forgotten) break;
-    if (forgotten.error().code != Code::conflict || std::chrono::steady_clock::now() > deadline)
-      co_return forgotten;
-    CO_TRY_DO(co_await net::sleep(1ms));
-  }
+  CO_TRY_DO(co_await forget(id));
   std::function<Result<void>()> remove = [this, id] { return storage->remove_upper(id); };
   CO_TRY_DO(co_await pool.run(std::move(remove)));
   CO_FAULT("rollback.after_remove");
