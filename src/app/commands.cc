@@ -15,7 +15,8 @@ cli::Commands all_commands() {
          {&kWorkerPoll, &kWorkerRun, &kOrchestrate, &kPrune, &kCompletion})
       all.push_back(rare);
     for (const cli::Command* internal :
-         {&kSupervise, &kEngineDaemon, &kBrainDaemon, &kOrchestratorDaemon, &kUplinkDaemon, &kResolverDaemon, &kProbe})
+         {&kSupervise, &kEngineDaemon, &kBrainDaemon, &kOrchestratorDaemon, &kUplinkDaemon,
+          &kResolverDaemon, &kProbe})
       all.push_back(internal);
     return all;
   }();

@@ -53,11 +53,11 @@ struct Config {
   } resolver;
 
   struct Orchestrator {
-    std::string listen;          // of /healthz and /metrics; empty: nowhere
-    std::string brain_url;       // empty: the brain beside it
-    std::string environment_id;  // empty: the one its key is of
-    std::string worker_id;       // empty: made of the host's name
-    std::string image;           // of the boxes of sessions; empty: the engine's default
+    std::string listen;              // of /healthz and /metrics; empty: nowhere
+    std::string brain_url;           // empty: the brain beside it
+    std::string environment_id;      // empty: the one its key is of
+    std::string worker_id;           // empty: made of the host's name
+    std::string image;               // of the boxes of sessions; empty: the engine's default
     std::string runner = "outside";  // "inside": the worker runs in the session's box
     std::int64_t max_sessions = 64;
     std::int64_t max_idle_secs = 60;

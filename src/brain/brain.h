@@ -19,7 +19,7 @@ struct BrainKeys {
   Secret metrics;  // of /metrics beside it
   Secret
       environment;  // of the environment made at the first start: the one of our own orchestrator
-  Secret seal;  // 32 bytes: what is kept to be read again lies in the database under it
+  Secret seal;      // 32 bytes: what is kept to be read again lies in the database under it
 };
 
 // The members of an archive of untrusted bytes, read by a process of its own; an error refuses it.

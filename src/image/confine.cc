@@ -53,20 +53,48 @@ constexpr int kCapabilities[] = {
 };
 
 constexpr int kCalls[] = {
-    SYS_read,      SYS_pread64,       SYS_write,           SYS_pwrite64, SYS_lseek,
+    SYS_read,
+    SYS_pread64,
+    SYS_write,
+    SYS_pwrite64,
+    SYS_lseek,
     SYS_ftruncate,  // contents
-    SYS_openat,    SYS_openat2,       SYS_close,           SYS_fcntl,    SYS_getdents64,  // finding
-    SYS_fstat,     SYS_newfstatat,    SYS_statx,           SYS_fstatfs,  SYS_readlinkat,  // looking
-    SYS_mkdirat,   SYS_mknodat,       SYS_symlinkat,       SYS_linkat,                    // making
-    SYS_unlinkat,  SYS_renameat2,  // taking away
-    SYS_fchown,    SYS_fchownat,      SYS_fchmod,          SYS_fchmodat, SYS_utimensat,
+    SYS_openat,
+    SYS_openat2,
+    SYS_close,
+    SYS_fcntl,
+    SYS_getdents64,  // finding
+    SYS_fstat,
+    SYS_newfstatat,
+    SYS_statx,
+    SYS_fstatfs,
+    SYS_readlinkat,  // looking
+    SYS_mkdirat,
+    SYS_mknodat,
+    SYS_symlinkat,
+    SYS_linkat,  // making
+    SYS_unlinkat,
+    SYS_renameat2,  // taking away
+    SYS_fchown,
+    SYS_fchownat,
+    SYS_fchmod,
+    SYS_fchmodat,
+    SYS_utimensat,
     SYS_fsetxattr,  // marking
     SYS_ioctl,      // flags of files that will not be removed
-    SYS_brk,       SYS_munmap,        SYS_mremap,          SYS_madvise,  // memory; mmap and
-                                                                         // mprotect are below
-    SYS_getrandom, SYS_clock_gettime, SYS_gettimeofday,                  // the libraries
-    SYS_futex,     SYS_rt_sigreturn,  SYS_restart_syscall,               // likewise
-    SYS_exit,      SYS_exit_group,
+    SYS_brk,
+    SYS_munmap,
+    SYS_mremap,
+    SYS_madvise,  // memory; mmap and
+                  // mprotect are below
+    SYS_getrandom,
+    SYS_clock_gettime,
+    SYS_gettimeofday,  // the libraries
+    SYS_futex,
+    SYS_rt_sigreturn,
+    SYS_restart_syscall,  // likewise
+    SYS_exit,
+    SYS_exit_group,
 };
 
 Result<void> limit(decltype(RLIMIT_AS) what, rlim_t to) {

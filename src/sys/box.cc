@@ -97,8 +97,8 @@ Result<void> make_devices(const std::string& dev) {
                               {"ptmx", "pts/ptmx"}})
     if (::symlink(target, (dev + "/" + link).c_str()) < 0)
       return sys_error(str("make link ", link));
-  // glovebox: for programs of ours (sys/inside.h), in the one part of a box's root that no image and
-  // no tenant has a say in.
+  // glovebox: for programs of ours (sys/inside.h), in the one part of a box's root that no image
+  // and no tenant has a say in.
   for (auto dir : {"pts", "shm", "mqueue", "glovebox"}) TRY_DO(make_dir(dev + "/" + dir));
   return ok;
 }

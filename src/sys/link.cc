@@ -197,9 +197,8 @@ Result<void> can_make_links(Netlink& host) {
   batch.message(RTM_NEWLINK, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, ifinfomsg{}, "make veth")
       .nest(IFLA_LINKINFO, [&] {
         batch.text(IFLA_INFO_KIND, "veth").nest(IFLA_INFO_DATA, [&] {
-          batch.nest(VETH_INFO_PEER, [&] {
-            batch.raw(ifinfomsg{}).u32(IFLA_NET_NS_FD, ~std::uint32_t{0});
-          });
+          batch.nest(VETH_INFO_PEER,
+                     [&] { batch.raw(ifinfomsg{}).u32(IFLA_NET_NS_FD, ~std::uint32_t{0}); });
         });
       });
   auto tried = host.apply(std::move(batch));

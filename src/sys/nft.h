@@ -119,8 +119,8 @@ class Transaction {
 };
 
 Result<std::set<std::string>> tables(Family family);
-// A descriptor that is readable when rules were changed, by whomever; whoever reads it finds nothing
-// of use.
+// A descriptor that is readable when rules were changed, by whomever; whoever reads it finds
+// nothing of use.
 Result<Fd> watch_changes();
 
 }  // namespace glovebox::sys::nft

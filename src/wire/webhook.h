@@ -1,5 +1,6 @@
 // Standard Webhooks: how a delivery is signed, and how a receiver tells a real one from all others.
-// The signature is over id, time and the raw body: whoever checks does so before anything is parsed.
+// The signature is over id, time and the raw body: whoever checks does so before anything is
+// parsed.
 #pragma once
 
 #include <cstdint>
