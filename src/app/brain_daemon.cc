@@ -68,7 +68,7 @@ Task<void> serve(Daemon* daemon) {
   CO_TRY(seal, kept(daemon->directory() + "/seal.key", random_bytes(32)));
   auto keys = brain_keys(daemon->keys);
   keys.seal = Secret(std::move(seal));
-  CO_TRY(reader, unpack_program());
+  const std::string reader = offered_unpack_program(daemon->config.state);
   auto unpack = [loop = &daemon->loop, reader](std::string archive) {
     return read_skill(loop, reader, std::move(archive));
   };

@@ -91,6 +91,8 @@ Result<Plan> planned(const cli::Context& context) {
 Result<void> settle(Plan& plan) {
   if (::geteuid() != 0) return sys::make_dirs(plan.places.state_dir, 0700);
   TRY_DO(prepare_state(plan.config.state));
+  TRY_DO(offer_programs(plan.config.state));
+  plan.places.unpack = offered_unpack_program(plan.config.state);
   if (std::string closed = closed_to_others(plan.config.state); !closed.empty())
     return Error{Code::forbidden, str("it runs as a user of its own, who cannot get through ",
                                       closed, ": choose another --state")};

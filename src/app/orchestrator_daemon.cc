@@ -45,8 +45,7 @@ Task<void> serve(Daemon* daemon) {
                 .service_url = set.brain_url.empty() ? daemon->url("brain") : set.brain_url,
                 .engine_url = daemon->url("engine"),
                 .uplink_url = daemon->url("uplink")};
-  CO_TRY(unpack, unpack_program());
-  places.unpack = std::move(unpack);
+  places.unpack = offered_unpack_program(daemon->config.state);
   if (places.service_url.empty() || places.engine_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where brain and engine are"};
   if (set.runner == "inside" && places.uplink_url.empty())

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include "sys/tree.h"
+
 namespace glovebox::app {
 
 Result<std::string> own_program() {
@@ -18,6 +20,19 @@ Result<std::string> own_program() {
 Result<std::string> unpack_program() {
   TRY(own, own_program());
   return own.substr(0, own.rfind('/')) + "/glovebox-unpack";
+}
+
+std::string offered_unpack_program(const std::string& state) {
+  return state + "/run/glovebox-unpack";
+}
+
+Result<void> offer_programs(const std::string& state) {
+  constexpr std::size_t kLimit = 64 << 20;
+  TRY(beside, unpack_program());
+  auto program = sys::read_file(beside, kLimit);
+  if (!program && program.error().code == Code::not_found) return ok;
+  if (!program) return std::move(program.error());
+  return sys::write_file_atomic(offered_unpack_program(state), *program, 0755);
 }
 
 Result<std::string> hand_program(const Config& config) {

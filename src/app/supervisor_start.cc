@@ -10,6 +10,7 @@
 
 #include "app/leftovers.h"
 #include "app/log_file.h"
+#include "app/program.h"
 #include "app/supervisor.h"
 #include "app/well_known.h"
 #include "base/clock.h"
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::make(SupervisorOptions options) 
 Result<void> Supervisor::prepare() {
   const std::string& state = options_.config.state;
   TRY_DO(prepare_state(state));
+  TRY_DO(offer_programs(state), "programs of the parts");
   auto lock = InstanceLock::take(state);
   if (!lock) return where_it_runs(std::move(lock.error()), state);
   lock_ = std::move(*lock);

@@ -18,7 +18,7 @@ class LeaseTest : public ServiceTest {
   }
 
   std::unique_ptr<Service> service;
-  LeaseOptions options{.first_interval = 5ms, .shortest_interval = 1ms, .first_retry = 1ms};
+  LeaseOptions options{.first_interval = 100ms, .shortest_interval = 1ms, .first_retry = 1ms};
   LeaseStart start;
   std::unique_ptr<Lease> lease;
   Millis stalled{};
