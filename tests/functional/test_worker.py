@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import random
+import shutil
 import signal
 import stat
 import subprocess
@@ -82,8 +83,12 @@ def in_process(place, check):
     with check("as a user who is not root"):
         workdir, nobody = place.workdir("nobody"), 65534
         os.chown(workdir, nobody, nobody)
+        # The checkout may be below /root, where nobody gets to.
+        programs = place.workdir("programs")
+        for name in ("glovebox", "glovebox-hand"):
+            shutil.copy2(os.path.join(os.path.dirname(PROGRAM), name), programs)
         session = place.session("case:mine")
-        done = subprocess.run([PROGRAM, "worker", "poll", "--drain", "--max-idle=100ms", "--workdir", workdir], env=place.variables(HOME="/"), user=nobody,
+        done = subprocess.run([os.path.join(programs, "glovebox"), "worker", "poll", "--drain", "--max-idle=100ms", "--workdir", workdir], env=place.variables(HOME="/"), user=nobody,
                               group=nobody, extra_groups=[], capture_output=True, timeout=60, cwd="/")
         equal(done.returncode, 0, done.stderr.decode())
         lawful(place.brain.settled(session))
