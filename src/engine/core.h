@@ -55,6 +55,7 @@ struct Box {
   net::Event changed;
   std::shared_ptr<HandLink> link;
   bool linking = false;
+  bool networking = false;  // its network is being changed
   Life life;
 };
 

@@ -186,8 +186,9 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     CO_TRY(settled, co_await settle_network(std::move(change.network)));
     change.network = std::move(settled);
     change.clear_network = !change.network;
-    // What is starting may have its link already, of the policy before.
-    while (!box->settled) {
+    // What is starting may have its link already, of the policy before; and of two changes at once
+    // the link of one would be taken away with the other.
+    while (!box->settled || box->networking) {
       auto waited = co_await box->changed.wait(1s);
       if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
     }
@@ -214,7 +215,13 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     names[record.name] = record.id;
   }
   box->record = record;
-  if (new_network) CO_TRY_DO(co_await change_network(box, network_before));
+  if (new_network) {
+    box->networking = true;
+    auto changed = co_await change_network(box, network_before);
+    box->networking = false;
+    box->changed.notify();
+    CO_TRY_DO(std::move(changed));
+  }
   CO_TRY_DO(co_await synced());
   co_return record;
 }

@@ -1,6 +1,7 @@
 """A box reaches what its network policy names, and nothing else: not the host, its neighbours, metadata or other boxes; at once when it changes.
 labels: privileged timeout=240
 """
+import concurrent.futures
 import os
 import socket
 import subprocess
@@ -197,6 +198,14 @@ def test_policies_change_live(tmp):
             patch(gb, box, only(True)).expect(200)
             equal(ask(box, PUBLIC)[0][:2], "ok")
             equal(box.process(marker)["status"], "running")
+
+        with check("to none and back by many at once: the last word holds, and has its link"):
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                list(pool.map(lambda n: patch(gb, box, only(True) if n % 2 else NONE).expect(200), range(40)))
+            internet = gb.api.get(f"{SANDBOXES}/{box.id}").expect(200).json["network"]["allow_internet_access"]
+            equal(ask(box, PUBLIC)[0][:2] == "ok", internet)
+            patch(gb, box, only(True)).expect(200)
+            equal(ask(box, PUBLIC)[0][:2], "ok")
 
         with check("an update that cannot be is refused whole"):
             reply = patch(gb, box, only(True, deny=[PUBLIC, "example.com"]))
