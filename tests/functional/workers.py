@@ -136,9 +136,9 @@ class Started:
             below = self.below()
             self.process.kill()
             self.process.wait()
-            for script in below:  # scripts are not its children in life and death
+            for script in below:  # scripts are not its children in life and death; a hand is, and ends what it runs if it is let
                 with contextlib.suppress(OSError):
-                    parent(script) == 1 and os.killpg(script, signal.SIGKILL)
+                    parent(script) == 1 and slurp(f"/proc/{script}/comm") != b"glovebox-hand\n" and os.killpg(script, signal.SIGKILL)
             wait_for("the end of what it ran", lambda: not any(os.path.exists(f"/proc/{pid}") for pid in below), 20)
 
 
