@@ -21,7 +21,8 @@ struct ClientOptions {
   Millis head_deadline{300'000};  // from the request's last byte to the end of the answer's head
   Millis body_deadline{300'000};  // between two pieces
   std::size_t body_limit = 64 << 20;
-  std::string ca_file;
+  std::string ca_file = {};     // instead of the system's trusted certificates
+  std::string also_trust = {};  // besides them: see net::TlsClient
   net::Reach reach = net::Reach::anywhere;
 };
 

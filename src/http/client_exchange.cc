@@ -170,7 +170,7 @@ Task<std::unique_ptr<net::Stream>> connect_to_base(std::shared_ptr<ClientState> 
   net::Address address{base.unix_path.empty() ? base.host : "", base.port, base.unix_path};
   CO_TRY(stream, co_await net::connect(address, deadline.left(), client->options.reach));
   if (base.scheme != "https") co_return stream;
-  net::TlsClient tls{client->options.ca_file};
+  net::TlsClient tls{client->options.ca_file, client->options.also_trust};
   co_return co_await net::tls_connect(std::move(stream), base.host, tls, deadline.left());
 }
 

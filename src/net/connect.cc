@@ -47,6 +47,13 @@ Task<std::vector<SockAddr>> resolve(std::string host, int port, Millis limit) {
   co_return lookup->found;
 }
 
+// Names of this machine by their meaning (RFC 6761): a name server that is asked may not know them,
+// or say anything.
+bool is_below_localhost(std::string_view host) {
+  if (host.ends_with('.')) host.remove_suffix(1);
+  return lower(host).ends_with(".localhost");
+}
+
 Result<SockAddr> numeric(const Address& address) {
   boost::system::error_code error;
   auto ip = asio::ip::make_address(address.host, error);
@@ -102,6 +109,9 @@ Task<std::unique_ptr<Stream>> connect(Address address, Millis limit, Reach reach
   std::vector<SockAddr> candidates;
   if (auto number = numeric(address)) {
     candidates.push_back(*number);
+  } else if (is_below_localhost(address.host)) {
+    for (const char* own : {"127.0.0.1", "::1"})
+      candidates.push_back(*numeric({.host = own, .port = address.port}));
   } else {
     CO_TRY(found, co_await resolve(address.host, address.port, limit));
     candidates = std::move(found);

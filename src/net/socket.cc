@@ -30,11 +30,13 @@ class SocketStream final : public Stream {
   Task<void> write_all(std::string_view bytes, Millis limit) override {
     return write(socket_, bytes, limit);
   }
+  Task<char> peek(Millis limit) override { return look(socket_, limit); }
   void shutdown_write() override {
     if (!socket_->closed()) ::shutdown(socket_->get(), SHUT_WR);
   }
   void close() override { socket_->close(); }
   std::string peer() const override { return peer_; }
+  int socket() const override { return socket_->get(); }
 
   std::size_t write_now(std::string_view bytes) override {
     if (socket_->closed()) return 0;
@@ -68,6 +70,21 @@ class SocketStream final : public Stream {
     }
   }
 
+  static Task<char> look(std::shared_ptr<Descriptor> socket, Millis limit) {
+    Deadline deadline(limit);
+    for (;;) {
+      if (socket->closed()) co_return Error{Code::cancelled, "closed"};
+      char byte = 0;
+      ssize_t got = ::recv(socket->get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+      if (got > 0) co_return byte;
+      if (got == 0) co_return Error{Code::gone, "closed by the other side"};
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) co_return broken("read", errno);
+      CO_TRY_DO(co_await Descriptor::wait(socket, Descriptor::For::reading, deadline.left()),
+                "read");
+    }
+  }
+
   static Task<void> write(std::shared_ptr<Descriptor> socket, std::string_view bytes,
                           Millis limit) {
     Deadline deadline(limit);
@@ -91,6 +108,10 @@ class SocketStream final : public Stream {
 };
 
 }  // namespace
+
+Task<char> Stream::peek(Millis) {
+  co_return Error{Code::unsupported, "this stream cannot be looked into"};
+}
 
 SockAddr unix_address(const std::string& path) {
   SockAddr address;

@@ -1,5 +1,7 @@
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
+#include <sys/stat.h>
 
 #include <boost/asio/ip/address.hpp>
 #include <map>
@@ -20,6 +22,9 @@ struct Free {
 };
 using Context = std::unique_ptr<SSL_CTX, Free<&SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Free<&SSL_free>>;
+using Bio = std::unique_ptr<BIO, Free<&BIO_free>>;
+using Cert = std::unique_ptr<X509, Free<&X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Free<&EVP_PKEY_free>>;
 
 Error tls_error(std::string what, Code code) {
   char text[256] = "unknown error";
@@ -115,6 +120,10 @@ class Session {
   }
 
   Stream& plain() { return *plain_; }
+  std::string server_name() const {
+    const char* name = ::SSL_get_servername(ssl_.get(), TLSEXT_NAMETYPE_host_name);
+    return name ? name : "";
+  }
   bool has_unread() const { return BIO_pending(received_) > 0 || ::SSL_has_pending(ssl_.get()); }
 
  private:
@@ -192,25 +201,81 @@ class TlsStream final : public Stream {
   std::shared_ptr<Session> session_;
 };
 
-Task<std::unique_ptr<Stream>> start(std::unique_ptr<Stream> plain, Ssl ssl, Millis limit) {
-  auto session = std::make_shared<Session>(std::move(plain), std::move(ssl));
-  CO_TRY_DO(co_await Session::handshake(session, limit));
-  co_return std::make_unique<TlsStream>(std::move(session));
+// Tells a file from the one that was there before under the same name. "": there is none.
+std::string stamp_of(const std::string& path) {
+  struct stat info{};
+  if (path.empty() || ::stat(path.c_str(), &info) < 0) return "";
+  return str(info.st_ino, ' ', info.st_size, ' ', info.st_mtim.tv_sec, ' ', info.st_mtim.tv_nsec);
 }
 
 // Reading the system's store takes milliseconds: once for each file is enough. Contexts are shared
-// by reference.
-Result<SSL_CTX*> client_context(const std::string& ca_file) {
-  thread_local std::map<std::string, Context> contexts;
-  auto found = contexts.find(ca_file);
-  if (found != contexts.end()) return found->second.get();
+// by reference: a connection that stands keeps its own.
+Result<SSL_CTX*> client_context(const TlsClient& tls) {
+  struct Known {
+    std::string stamp;
+    Context context;
+  };
+  thread_local std::map<std::pair<std::string, std::string>, Known> contexts;
+  const std::string stamp = stamp_of(tls.also_trust);
+  Known& known = contexts[{tls.ca_file, tls.also_trust}];
+  if (known.context && known.stamp == stamp) return known.context.get();
   Context context = new_context(::TLS_client_method());
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
-  int loaded = ca_file.empty() ? ::SSL_CTX_set_default_verify_paths(context.get())
-                               : ::SSL_CTX_load_verify_file(context.get(), ca_file.c_str());
-  if (loaded != 1) return tls_error(str("trusted certificates ", ca_file), Code::invalid);
+  int loaded = tls.ca_file.empty() ? ::SSL_CTX_set_default_verify_paths(context.get())
+                                   : ::SSL_CTX_load_verify_file(context.get(), tls.ca_file.c_str());
+  if (loaded != 1) return tls_error(str("trusted certificates ", tls.ca_file), Code::invalid);
+  if (!stamp.empty() && ::SSL_CTX_load_verify_file(context.get(), tls.also_trust.c_str()) != 1)
+    return tls_error(str("trusted certificates ", tls.also_trust), Code::invalid);
   ::SSL_CTX_set_alpn_protos(context.get(), kAlpn, sizeof kAlpn - 1);
-  return contexts.emplace(ca_file, std::move(context)).first->second.get();
+  known = {stamp, std::move(context)};
+  return known.context.get();
+}
+
+// Nobody is asked for a passphrase: a daemon has nobody to ask.
+int no_passphrase(char*, int, int, void*) { return 0; }
+
+Bio reader(std::string_view text) {
+  return Bio(::BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+Result<void> use_chain(SSL_CTX* context, std::string_view pem) {
+  Bio bio = reader(pem);
+  for (int count = 0;; ++count) {
+    ::ERR_clear_error();
+    Cert cert(::PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr));
+    if (!cert) {
+      bool at_end = ERR_GET_REASON(::ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+      if (!at_end || count == 0) return tls_error("certificate", Code::invalid);
+      ::ERR_clear_error();
+      return ok;
+    }
+    // The first is the server's; of the others the context becomes the owner.
+    if (count == 0 && ::SSL_CTX_use_certificate(context, cert.get()) != 1)
+      return tls_error("certificate", Code::invalid);
+    if (count > 0 && ::SSL_CTX_add_extra_chain_cert(context, cert.get()) != 1)
+      return tls_error("certificate", Code::invalid);
+    if (count > 0) (void)cert.release();
+  }
+}
+
+Result<void> use_key(SSL_CTX* context, std::string_view pem) {
+  ::ERR_clear_error();
+  Bio bio = reader(pem);
+  Key key(::PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
+  if (!key || ::SSL_CTX_use_PrivateKey(context, key.get()) != 1)
+    return tls_error("key", Code::invalid);
+  if (::SSL_CTX_check_private_key(context) != 1)
+    return tls_error("the key does not fit the certificate", Code::invalid);
+  return ok;
+}
+
+Context server_context() {
+  Context context = new_context(::TLS_server_method());
+  // Of TLS 1.2 what is forward secret and authenticated; 1.3 has nothing else.
+  ::SSL_CTX_set_cipher_list(context.get(), "ECDHE+AESGCM:ECDHE+CHACHA20");
+  ::SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  ::SSL_CTX_set_alpn_select_cb(context.get(), &select_alpn, nullptr);
+  return context;
 }
 
 }  // namespace
@@ -222,7 +287,7 @@ TlsServer::~TlsServer() = default;
 
 Result<std::shared_ptr<TlsServer>> TlsServer::load(const std::string& cert_file,
                                                    const std::string& key_file) {
-  Context context = new_context(::TLS_server_method());
+  Context context = server_context();
   ::ERR_clear_error();
   if (::SSL_CTX_use_certificate_chain_file(context.get(), cert_file.c_str()) != 1)
     return tls_error(str("certificate ", cert_file), Code::invalid);
@@ -230,22 +295,58 @@ Result<std::shared_ptr<TlsServer>> TlsServer::load(const std::string& cert_file,
     return tls_error(str("key ", key_file), Code::invalid);
   if (::SSL_CTX_check_private_key(context.get()) != 1)
     return tls_error(str("key ", key_file, " does not fit certificate ", cert_file), Code::invalid);
-  ::SSL_CTX_set_alpn_select_cb(context.get(), &select_alpn, nullptr);
   auto server = std::make_shared<TlsServer>();
   server->impl = std::make_unique<Impl>(std::move(context));
   return server;
 }
 
-Task<std::unique_ptr<Stream>> tls_accept(std::unique_ptr<Stream> plain,
-                                         std::shared_ptr<TlsServer> tls, Millis limit) {
+Result<std::shared_ptr<TlsServer>> TlsServer::parse(std::string_view chain, const Secret& key) {
+  Context context = server_context();
+  TRY_DO(use_chain(context.get(), chain));
+  TRY_DO(use_key(context.get(), key.reveal()));
+  auto server = std::make_shared<TlsServer>();
+  server->impl = std::make_unique<Impl>(std::move(context));
+  return server;
+}
+
+namespace {
+
+Task<std::shared_ptr<Session>> start(std::unique_ptr<Stream> plain, Ssl ssl, Millis limit) {
+  auto session = std::make_shared<Session>(std::move(plain), std::move(ssl));
+  CO_TRY_DO(co_await Session::handshake(session, limit));
+  co_return session;
+}
+
+Task<std::shared_ptr<Session>> accept_session(std::unique_ptr<Stream> plain,
+                                              std::shared_ptr<TlsServer> tls, Millis limit) {
   Ssl ssl(::SSL_new(tls->impl->context.get()));
   ::SSL_set_accept_state(ssl.get());
-  co_return co_await start(std::move(plain), std::move(ssl), limit);
+  return start(std::move(plain), std::move(ssl), limit);
+}
+
+}  // namespace
+
+Task<std::unique_ptr<Stream>> tls_accept(std::unique_ptr<Stream> plain,
+                                         std::shared_ptr<TlsServer> tls, Millis limit) {
+  CO_TRY(session, co_await accept_session(std::move(plain), std::move(tls), limit));
+  co_return std::make_unique<TlsStream>(std::move(session));
+}
+
+Task<Accepted> accept_either(std::unique_ptr<Stream> plain, std::shared_ptr<TlsServer> tls,
+                             Millis limit) {
+  constexpr char kHandshakeRecord = 0x16;
+  if (!tls) co_return Accepted{std::move(plain)};
+  Deadline deadline(limit);
+  CO_TRY(first, co_await plain->peek(deadline.left()));
+  if (first != kHandshakeRecord) co_return Accepted{std::move(plain)};
+  CO_TRY(session, co_await accept_session(std::move(plain), std::move(tls), deadline.left()));
+  std::string name = session->server_name();
+  co_return Accepted{std::make_unique<TlsStream>(std::move(session)), true, std::move(name)};
 }
 
 Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::string host,
                                           TlsClient tls, Millis limit) {
-  CO_TRY(context, client_context(tls.ca_file));
+  CO_TRY(context, client_context(tls));
   Ssl ssl(::SSL_new(context));
   ::SSL_set_connect_state(ssl.get());
   boost::system::error_code not_an_address;
@@ -256,9 +357,8 @@ Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::st
   } else {
     ::X509_VERIFY_PARAM_set1_ip_asc(::SSL_get0_param(ssl.get()), host.c_str());
   }
-  auto stream = co_await start(std::move(plain), std::move(ssl), limit);
-  if (!stream) co_return std::move(stream.error()).with(host);
-  co_return stream;
+  CO_TRY(session, co_await start(std::move(plain), std::move(ssl), limit), host);
+  co_return std::make_unique<TlsStream>(std::move(session));
 }
 
 }  // namespace glovebox::net
