@@ -124,21 +124,26 @@ Task<void> Core::keep_blanks() {
     const auto linked = lacking_blank();
     bool wanted = linked && creating == 0 && launcher && launcher->alive();
     if (!wanted) {
-      (void)co_await blanks_wanted.wait(1s);
+      CO_TRY_DO(co_await told(blanks_wanted));
       continue;
     }
+    const auto launchers = launchers_lost;
     auto blank = co_await make_blank({image, ""});
     if (!blank) {
       log::warn("engine.blank", {{"error", blank.error().what}});
-      (void)co_await net::sleep(1s);
+      CO_TRY_DO(co_await net::sleep(1s));
       continue;
     }
     if (*linked) {
       auto made = co_await network->link_ahead(blank->id, blank->base);
       if (!made) {
         log::warn("engine.blank_link", {{"error", made.error().what}});
-        (void)co_await net::sleep(1s);
+        CO_TRY_DO(co_await net::sleep(1s));
       }
+    }
+    if (launchers_lost != launchers) {  // it came too late to be cleaned with the others
+      start_cleaning(blank->id, blank->base);
+      continue;
     }
     blanks.push_back(*blank);
     // One of the kind that is not asked for any more makes room.

@@ -95,12 +95,12 @@ Task<void> Core::launch_cold(std::shared_ptr<Box> box) {
   box->life.oom_kills = 0;
   CO_TRY_DO(co_await start(box));
   CO_FAULT("cold.after_start");
+  managed->box_restarted(id);  // disk first: who finds it running must not take old numbers for new
   wire::SandboxRecord record = box->record;
   record.status = wire::State::running;
   record.tier = kActive;
   record.reason.clear();
   CO_TRY_DO(records->save(record), "note that it runs");
-  managed->box_restarted(id);  // before anybody sees it running
   box->record = std::move(record);
   log::info("sandbox.started_again", {{"sandbox", id}});
   co_return ok;

@@ -123,6 +123,7 @@ struct Core {
   Task<void> remove_snapshot_files(std::string id);
   Task<void> fail_snapshot(wire::SnapshotRecord record, std::string why);
   Task<void> delete_snapshot(std::string id);
+  Result<void> disown(const wire::SnapshotRecord& gone);
   Task<void> finish_deleting(std::string id);
   Task<void> recover_snapshots();
 
@@ -132,6 +133,7 @@ struct Core {
   Task<std::vector<wire::SandboxRecord>> copy(std::string id_or_name, int times);
   Task<wire::SandboxRecord> rollback(std::string id_or_name, std::string snapshot_id);
   Task<void> roll_back(std::shared_ptr<Box> box);
+  void resume_rollbacks();
   Task<void> resume_rollback(std::shared_ptr<Box> box, Moving moving);
   Task<void> replace_files(std::shared_ptr<Box> box);
 
@@ -269,6 +271,7 @@ struct Core {
   Freezers freezers;
   net::TaskGroup work;
   std::unique_ptr<LauncherLink> launcher;
+  std::uint64_t launchers_lost = 0;  // what was being made ahead then has a parent that is gone
   std::unique_ptr<ManagedProcesses> managed;
   std::unique_ptr<Network> network;
   double link_share = 0;  // of the boxes that were asked for lately, how many with a link

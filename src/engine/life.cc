@@ -21,7 +21,6 @@ namespace {
 
 constexpr Millis kWakeLimit = 60s;  // for a wake, and for whatever must end before it
 constexpr Millis kQuietLimit = 3s;  // for operations that are just ending, at a suspend
-constexpr Millis kTurn = 1s;        // who waits looks again this often, told or not
 
 Error gone(const Box& box) {
   return {Code::gone, str("sandbox ", box.record.id, " is terminated"), "SANDBOX_TERMINATED"};
@@ -45,13 +44,18 @@ Task<void> settled(std::shared_ptr<Box> box) {
     if (deadline.left() <= 0ms)
       co_return Error{Code::timeout,
                       str("sandbox ", box->record.id, " is still ", box->record.status)};
-    auto waited = co_await box->changed.wait(std::min(kTurn, deadline.left()));
-    if (!waited && waited.error().code == Code::cancelled) co_return waited;
+    CO_TRY_DO(co_await told(box->changed, std::min(Millis(1s), deadline.left())));
   }
   co_return ok;
 }
 
 }  // namespace
+
+Task<void> told(net::Event& event, Millis limit) {
+  auto waited = co_await event.wait(limit);
+  if (!waited && waited.error().code != Code::timeout) co_return waited;
+  co_return ok;
+}
 
 Moving::Moving(std::shared_ptr<Box> box) : box_(std::move(box)) { box_->life.moving = true; }
 
@@ -134,10 +138,7 @@ Task<void> Core::run_on(std::shared_ptr<Box> box) {
 
 Task<bool> Core::suspend(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
-  while (!box->settled) {
-    auto waited = co_await box->changed.wait(kTurn);
-    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
-  }
+  while (!box->settled) CO_TRY_DO(co_await told(box->changed));
   do {
     CO_TRY_DO(co_await settled(box));
     if (box->record.status == wire::State::suspended) co_return false;
@@ -209,10 +210,7 @@ Task<void> Core::wake(std::shared_ptr<Box> box, Moving moving) {
 
 Task<bool> Core::resume(std::string id_or_name) {
   CO_TRY(box, known(id_or_name));
-  while (!box->settled) {
-    auto waited = co_await box->changed.wait(kTurn);
-    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
-  }
+  while (!box->settled) CO_TRY_DO(co_await told(box->changed));
   CO_TRY_DO(co_await settled(box));
   if (box->record.status == wire::State::running) co_return false;
   if (box->record.status != wire::State::suspended) co_return wrong_state(*box, "resumed");

@@ -56,6 +56,10 @@ class Moving {
   std::shared_ptr<Box> box_;
 };
 
+// Returns when `event` was told, or after `limit`, so that who waits looks again; fails only when
+// cancelled. A loop that went on then would never end.
+Task<void> told(net::Event& event, Millis limit = std::chrono::seconds(1));
+
 // What freezes and thaws: its own threads, because a freeze may wait for a process that cannot be
 // stopped now, and neither a thaw nor a delete may queue behind that.
 struct Freezers {

@@ -65,7 +65,14 @@ Result<void> ManagedProcesses::open() {
     kept->managed.status = stopped ? wire::ManagedStatus::stopped : wire::ManagedStatus::starting;
     // A stopped one's process has ended, if there is one still on record.
     if (stopped) kept->info.status = wire::Status::signaled;
-    if (!stopped) core_.work.spawn("managed " + kept->managed.id, regain(kept));
+    if (stopped) continue;
+    if (core_.boxes.at(kept->sandbox)->record.rollback_to.empty()) {
+      core_.work.spawn("managed " + kept->managed.id, regain(kept));
+    } else {  // whatever runs of it ends with the rollback that is under way
+      kept->info.handle = 0;
+      kept->managed.status = wire::ManagedStatus::running;
+      supervise(kept);
+    }
   }
   if (!found.empty()) log::info("managed.recovered", {{"count", found.size()}});
   return ok;
@@ -176,7 +183,7 @@ Task<ManagedProcesses::Entry> ManagedProcesses::restart(std::string sandbox, std
   while (kept->attempts == before && !kept->forgotten) {
     if (std::chrono::steady_clock::now() > deadline)
       co_return Error{Code::internal, "the process was not started again in time"};
-    (void)co_await kept->changed.wait(1s);
+    CO_TRY_DO(co_await told(kept->changed));
   }
   if (kept->forgotten) co_return Error{Code::gone, "the sandbox has ended"};
   if (kept->start_failed) co_return *kept->start_failed;
@@ -199,7 +206,7 @@ Task<void> ManagedProcesses::stop(std::string sandbox, std::string id) {
       (void)co_await hand->signal(kept->info.handle, 9, true);
     }
     if (kept->managed.status == wire::ManagedStatus::stopped) break;
-    (void)co_await kept->changed.wait(1s);
+    CO_TRY_DO(co_await told(kept->changed));
   }
   co_return ok;
 }

@@ -83,8 +83,7 @@ bool ManagedProcesses::active(const std::string& sandbox) const {
 Task<void> ManagedProcesses::until_active(KeptPtr kept) {
   while (wanted(kept) && !active(kept->sandbox)) {
     const auto box = core_.find(kept->sandbox);
-    auto waited = co_await box->changed.wait(5s);
-    if (!waited && waited.error().code == Code::cancelled) co_return waited;
+    CO_TRY_DO(co_await told(box->changed, 5s));
   }
   if (!wanted(kept)) co_return Error{Code::gone, "the sandbox has ended"};
   co_return ok;

@@ -144,7 +144,10 @@ Task<void> Network::detach(std::string id) {
     reaping_ = true;
     work_.spawn("links", reap());
   }
-  while (reaped_ < mine) (void)co_await reaped_more_.wait(1s);
+  while (reaped_ < mine) {
+    auto waited = co_await reaped_more_.wait(1s);
+    if (!waited && waited.error().code == Code::cancelled) co_return waited;
+  }
   co_return ok;
 }
 

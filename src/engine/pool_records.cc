@@ -9,6 +9,17 @@ Result<void> PoolRecords::save(const wire::Pool& pool) {
   return statement.run();
 }
 
+Result<void> PoolRecords::change(const wire::Pool& pool, bool others) {
+  TRY(whole, db_.begin());
+  TRY_DO(save(pool));
+  if (others) {
+    TRY(statement, db_.prepare("UPDATE warm_boxes SET ready = 0 WHERE pool = ?"));
+    statement.bind(pool.id);
+    TRY_DO(statement.run());
+  }
+  return whole.commit();
+}
+
 Result<void> PoolRecords::remove(const std::string& id) {
   TRY(statement, db_.prepare("DELETE FROM pools WHERE id = ?"));
   statement.bind(id);

@@ -11,6 +11,9 @@ class PoolRecords {
  public:
   explicit PoolRecords(store::Database& db) : db_(db) {}
   Result<void> save(const wire::Pool& pool);
+  // `others`: the warm ones there are, are none of what it is now, and the next start must not
+  // take them for it.
+  Result<void> change(const wire::Pool& pool, bool others);
   Result<void> remove(const std::string& id);
   Result<std::vector<wire::Pool>> all();  // oldest first
 

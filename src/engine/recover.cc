@@ -93,6 +93,7 @@ Task<void> Core::open() {
   rebooted = restarted;
   CO_TRY_DO(co_await recover());
   CO_TRY_DO(managed->open(), "managed processes");
+  resume_rollbacks();
   CO_TRY_DO(co_await recover_snapshots(), "snapshots");
   CO_TRY_DO(note_boot(), "note that we were here");
   work.spawn("blanks", keep_blanks());
@@ -182,8 +183,9 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   box->settled = true;
   boxes[record.id] = box;
   if (!record.name.empty()) names[record.name] = record.id;
-  if (!record.rollback_to.empty()) {
-    work.spawn("roll back " + record.id, resume_rollback(box, Moving(box)));
+  if (!record.rollback_to.empty()) {  // resume_rollbacks() goes on with it
+    box->settled = false;
+    box->record.status = wire::State::snapshotting;
     return ok;
   }
   // A word of memory only, which some other change took along to the disk.
@@ -223,6 +225,7 @@ Result<void> Core::sweep(const std::set<std::string>& known) {
 
 // Boxes live on without their launcher; only how they end must be learnt another way.
 Task<void> Core::regain_launcher() {
+  ++launchers_lost;
   for (; !blanks.empty(); blanks.pop_front())
     start_cleaning(blanks.front().id, blanks.front().base);
   for (const auto& [id, box] : boxes)

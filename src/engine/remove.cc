@@ -27,10 +27,7 @@ Task<void> Core::remove(std::string id_or_name) {
   }
   // One that is being made is finished first, and deleted then: delete always works and always
   // wins.
-  while (!box->settled) {
-    auto waited = co_await box->changed.wait(1s);
-    if (!waited && waited.error().code == Code::cancelled) co_return waited;
-  }
+  while (!box->settled) CO_TRY_DO(co_await told(box->changed));
   if (box->record.status == wire::State::terminated) co_return ok;
   CO_FAULT("delete.before_row");
   std::string id = box->record.id;
@@ -176,7 +173,7 @@ Task<void> Core::destroy_all() {
   end_pools();
   for (; !blanks.empty(); blanks.pop_front())
     start_cleaning(blanks.front().id, blanks.front().base);
-  while (cleaning > 0) (void)co_await cleaned.wait(1s);
+  while (cleaning > 0) CO_TRY_DO(co_await told(cleaned));
   CO_TRY_DO(co_await network->release());
   CO_TRY(left, sys::list_boxes(cgroups, prefix));
   if (!left.empty())

@@ -42,8 +42,7 @@ Task<Moving> Core::turn_at(std::shared_ptr<Box> box) {
   while (!box->settled || box->life.moving) {
     if (deadline.left() <= 0ms)
       co_return Error{Code::timeout, str("sandbox ", box->record.id, " is busy")};
-    auto waited = co_await box->changed.wait(std::min(Millis(1000), deadline.left()));
-    if (!waited && waited.error().code == Code::cancelled) co_return waited.error();
+    CO_TRY_DO(co_await told(box->changed, std::min(Millis(1000), deadline.left())));
   }
   co_return Moving(box);
 }
@@ -164,14 +163,27 @@ Task<void> Core::delete_snapshot(std::string id) {
     if (box->record.rollback_to == id)
       co_return Error{Code::conflict, str("sandbox ", box_id, " is being rolled back to it"),
                       "SNAPSHOT_IN_USE"};
-  CO_TRY_DO(snapshots->records.mark_deleted(record), "note");
-  for (const auto& [box_id, box] : boxes) {
-    if (box->record.snapshot_id != id) continue;
-    box->record.snapshot_id = record.parent;
-    CO_TRY_DO(records->save(box->record), "note");
-  }
+  CO_TRY_DO(disown(record), "note");
   CO_FAULT("unsnapshot.after_row");
   co_return co_await finish_deleting(id);
+}
+
+// What descends from it descends from its parent from here on: whole or not at all, so that no
+// record names a snapshot that is not there.
+Result<void> Core::disown(const wire::SnapshotRecord& gone) {
+  std::vector<std::shared_ptr<Box>> heirs;
+  TRY(whole, records->database().begin());
+  TRY_DO(snapshots->records.mark_deleted(gone));
+  for (const auto& [id, box] : boxes) {
+    if (box->record.snapshot_id != gone.id) continue;
+    wire::SandboxRecord record = box->record;
+    record.snapshot_id = gone.parent;
+    TRY_DO(records->save(record));
+    heirs.push_back(box);
+  }
+  TRY_DO(whole.commit());
+  for (const auto& box : heirs) box->record.snapshot_id = gone.parent;
+  return ok;
 }
 
 Task<void> Core::finish_deleting(std::string id) {
@@ -187,7 +199,7 @@ Task<void> Core::recover_snapshots() {
   std::set<std::string> kept;
   for (const wire::SnapshotRecord& record : list) {
     if (record.temporary) {  // on the way to copies that nobody was told of
-      CO_TRY_DO(snapshots->records.mark_deleted(record));
+      CO_TRY_DO(disown(record));
     } else if (record.status == "completed") {
       kept.insert(record.id);
     }

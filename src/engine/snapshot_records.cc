@@ -50,19 +50,15 @@ Result<std::vector<wire::SnapshotRecord>> SnapshotRecords::list() {
 }
 
 Result<void> SnapshotRecords::mark_deleted(const wire::SnapshotRecord& record) {
-  TRY(transaction, db_.begin());
   TRY(all, list());
   for (wire::SnapshotRecord& child : all) {
     if (child.parent != record.id) continue;
     child.parent = record.parent;
     TRY_DO(save(child));
   }
-  {
-    TRY(statement, db_.prepare("UPDATE snapshots SET status = 'deleted' WHERE id = ?"));
-    statement.bind(record.id);
-    TRY_DO(statement.run());
-  }
-  return transaction.commit();
+  TRY(statement, db_.prepare("UPDATE snapshots SET status = 'deleted' WHERE id = ?"));
+  statement.bind(record.id);
+  return statement.run();
 }
 
 Result<std::vector<std::string>> SnapshotRecords::deleted() {

@@ -19,7 +19,8 @@ class SnapshotRecords {
   Result<void> save(const wire::SnapshotRecord& record);
   Result<wire::SnapshotRecord> find(const std::string& id);
   Result<std::vector<wire::SnapshotRecord>> list();  // newest first
-  // From here on nobody finds it; those that descend from it descend from its parent.
+  // From here on nobody finds it; those that descend from it descend from its parent. More than one
+  // row: for a transaction of the caller's.
   Result<void> mark_deleted(const wire::SnapshotRecord& record);
   Result<std::vector<std::string>> deleted();
   Result<void> forget(const std::string& id);

@@ -77,7 +77,7 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
   }
   std::vector<wire::SandboxRecord> copies;
   for (const auto& made : all) {
-    while (!made->result) (void)co_await made->there.wait(1s);
+    while (!made->result) CO_TRY_DO(co_await told(made->there));
     if (*made->result) {
       copies.push_back(**made->result);
     } else {
@@ -114,7 +114,15 @@ Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string sna
   co_return box->record;
 }
 
-// Of an engine that was killed. The turn at the box lasts as long as this.
+// Of an engine that was killed; once what is kept running in boxes is known, because all of that
+// starts anew.
+void Core::resume_rollbacks() {
+  for (const auto& [id, box] : boxes)
+    if (!box->record.rollback_to.empty())
+      work.spawn("roll back " + id, resume_rollback(box, Moving(box)));
+}
+
+// The turn at the box lasts as long as this.
 Task<void> Core::resume_rollback(std::shared_ptr<Box> box, [[maybe_unused]] Moving moving) {
   co_return co_await roll_back(box);
 }

@@ -113,9 +113,9 @@ Task<wire::Pool> Core::update_pool(std::string id, wire::PoolSpec spec) {
   changed.spec = std::move(spec);
   changed.updated_at = system_clock().unix_ms();
   CO_TRY_DO(check(spec_of(changed)));
-  CO_TRY_DO(pools->records.save(changed), "note");
+  const bool others = other_boxes(known_pool->record.spec, changed.spec);
+  CO_TRY_DO(pools->records.change(changed, others), "note");
   CO_FAULT("pool.after_update");
-  bool others = other_boxes(known_pool->record.spec, changed.spec);
   known_pool->record = std::move(changed);
   if (others) {
     ++known_pool->version;  // what is being made now is of the old kind
@@ -183,7 +183,7 @@ void Core::end_warm(const std::string& id, uid_t base) {
 
 Task<void> Core::keep_pools() {
   while (!closing) {
-    (void)co_await pools->wanted.wait(1s);
+    CO_TRY_DO(co_await told(pools->wanted));
     if (closing) break;
     std::vector<PoolPtr> all;
     for (const auto& [id, one] : pools->all) all.push_back(one);
@@ -231,18 +231,20 @@ Task<void> Core::make_warm(PoolPtr one) {
 // False: it was made, and the pool wants other ones by now.
 Task<bool> Core::make_one(PoolPtr one, std::shared_ptr<Box> box) {
   const auto version = one->version;
+  const auto launchers = launchers_lost;  // of a box whose parent is gone nobody would tell its end
   ++one->making;
   auto made = co_await raise_warm(one, box);
   --one->making;
   one->changed.notify();
   pools->wanted.notify();
-  bool right = made && !one->removed && one->version == version;
+  bool right = made && !one->removed && one->version == version && launchers_lost == launchers;
   if (!right && !box->record.id.empty()) end_warm(box->record.id, box->base);
   if (!made) co_return std::move(made.error());
   co_return right;
 }
 
 Task<void> Core::raise_warm(PoolPtr one, std::shared_ptr<Box> box) {
+  const auto version = one->version;
   wire::CreateSandbox spec = spec_of(one->record);
   CO_TRY_DO(storage->check_room());
   CO_TRY(plan, plan_of(spec));
@@ -258,7 +260,8 @@ Task<void> Core::raise_warm(PoolPtr one, std::shared_ptr<Box> box) {
   CO_FAULT("pool.after_warm_row");
   CO_TRY_DO(co_await start(box));
   CO_FAULT("pool.after_warm_start");
-  CO_TRY_DO(pools->records.mark_ready(blank.id), "note that it is ready");
+  if (one->version == version)
+    CO_TRY_DO(pools->records.mark_ready(blank.id), "note that it is ready");
   CO_FAULT("pool.after_warm_ready");
   CO_TRY_DO(co_await link_of(box));  // the first command is not to wait for it
   box->record.status = wire::State::running;
@@ -296,8 +299,9 @@ Task<wire::SandboxRecord> Core::claim(std::string id) {
       missed_total.add();
       auto box = std::make_shared<Box>();
       CO_TRY(raised, co_await make_one(one, box));
-      if (raised) co_return take_warm(*one, box);
-      continue;  // the pool was changed meanwhile
+      if (!raised) continue;     // the pool was changed meanwhile
+      one->warm.push_back(box);  // whose it is, should it not become the caller's
+      co_return take_warm(*one, box);
     }
     // What is being made is as good as there, and there is no room for another beside it.
     if (one->making == 0 || !co_await one->changed.wait(kMakingLimit)) co_return queue_claim(*one);

@@ -58,7 +58,7 @@ def walk(gb, point, action):
         for one in made:
             if one.status == 201:
                 api.delete(one.json["sandbox_id"])
-        api.call("PUT", f"/sandbox-pools/{pool}", spec)
+        api.call("PUT", f"/sandbox-pools/{pool}", {**spec, "entrypoint": ["sleep", "301"]})
         api.call("DELETE", f"/sandbox-pools/{pool}")
 
     attempt(life)
@@ -76,7 +76,8 @@ def walk(gb, point, action):
         made = claim(api, pool["id"]).expect(201).json
         box = Box(api, api.get(made["sandbox_id"]))
         equal(box.sh("echo whole").ok().stdout, "whole")
-        assert any(p["command"] == "sleep" for p in box.processes()), "its entrypoint runs"
+        runs = [[p["command"], *p["args"]] for p in box.processes()]
+        assert pool["entrypoint"] in runs, f"its entrypoint runs, and no former one: {runs}"
         box.delete().expect(204)
         api.call("DELETE", f"/sandbox-pools/{pool['id']}").expect(204)
     left = lambda: [d for d in os.listdir(os.path.join(gb.state, "engine", "hands"))]

@@ -95,6 +95,9 @@ def check_all(gb, point, box_id, base, job, before):
             whole.delete().expect(204)
         if snapshot["id"] != base:
             api.call("DELETE", f"/snapshots/{snapshot['id']}").expect(204)
+    there = {snapshot["id"] for snapshot in snapshots} | {""}
+    for record in api.alive():
+        assert (record.get("snapshot_id") or "") in there, f"{record} descends from a snapshot that nobody has"
     # The sandbox itself: as it was, or rolled back whole.
     eventually(lambda: api.get(box_id)["status"] in ("running", "terminated"), 20, "a stable state")
     equal(api.get(box_id)["status"], "running", repr(api.get(box_id)))
