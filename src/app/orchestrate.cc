@@ -26,6 +26,7 @@ struct Plan {
   Config config;
   Places places;
   orchestrator::Keys keys;
+  Secret headers;
   std::optional<EnvironmentLock> lock{};
 };
 
@@ -73,6 +74,7 @@ Result<Plan> planned(const cli::Context& context) {
   TRY(given, take_well_known(plan.config, context.env));
   if (given.hosted) {
     plan.keys.environment = given.keys["environment"];
+    plan.headers = given.keys["headers"];
   } else {
     TRY_DO(use_own_brain(plan, context));
   }
@@ -126,7 +128,7 @@ Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out
   ::signal(SIGPIPE, SIG_IGN);
 
   net::Loop loop;
-  auto options = orchestrator_options(plan.config, plan.places);
+  TRY(options, orchestrator_options(plan.config, plan.places, plan.headers));
   options.when_refused = orchestrator::Options::Refused::stop;
   TRY(orchestrator, orchestrator::Orchestrator::open(loop, std::move(options), plan.keys));
   out.note(str("glovebox: taking work from ", plan.places.service_url, "; boxes at ",

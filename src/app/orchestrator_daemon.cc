@@ -50,9 +50,9 @@ Task<void> serve(Daemon* daemon) {
     co_return Error{Code::internal, "the supervisor did not say where brain and engine are"};
   if (set.runner == "inside" && places.uplink_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where the uplink is"};
-  CO_TRY(orchestrator, orchestrator::Orchestrator::open(
-                           daemon->loop, orchestrator_options(daemon->config, std::move(places)),
-                           orchestrator_keys(daemon->keys)));
+  CO_TRY(options, orchestrator_options(daemon->config, std::move(places), daemon->keys["headers"]));
+  CO_TRY(orchestrator, orchestrator::Orchestrator::open(daemon->loop, std::move(options),
+                                                        orchestrator_keys(daemon->keys)));
   std::unique_ptr<http::Server> server;
   if (!set.listen.empty()) {
     CO_TRY(serving, serve_numbers(daemon));

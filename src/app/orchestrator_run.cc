@@ -3,6 +3,8 @@
 #include <optional>
 
 #include "base/log.h"
+#include "http/custom_headers.h"
+#include "http/text.h"
 #include "net/task.h"
 
 namespace glovebox::app {
@@ -42,9 +44,12 @@ Task<void> watch(orchestrator::Orchestrator* orchestrator,
 
 }  // namespace
 
-orchestrator::Options orchestrator_options(const Config& config, Places places) {
+Result<orchestrator::Options> orchestrator_options(const Config& config, Places places,
+                                                   const Secret& headers) {
   const Config::Orchestrator& set = config.orchestrator;
   orchestrator::Options options;
+  TRY(parsed, http::parse_custom_headers(http::form_decode(headers.reveal())), "custom headers");
+  options.headers = std::move(parsed);
   options.state_dir = std::move(places.state_dir);
   options.service_url = std::move(places.service_url);
   options.engine_url = std::move(places.engine_url);

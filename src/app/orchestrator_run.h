@@ -14,7 +14,9 @@ struct Places {
   std::string state_dir, service_url, engine_url, unpack;
   std::string uplink_url;  // only for workers inside
 };
-orchestrator::Options orchestrator_options(const Config& config, Places places);
+// `headers`: as in WellKnown.
+Result<orchestrator::Options> orchestrator_options(const Config& config, Places places,
+                                                   const Secret& headers);
 
 // Runs until `until_stopped` ends, then lets running calls finish (orchestrator.drain_secs). An
 // error: it could not go on. `trouble` hears why no work comes, and "" when it does again.

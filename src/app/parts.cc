@@ -30,7 +30,7 @@ std::span<const PartSpec> all_parts() {
       {.name = "orchestrator",
        .command = "orchestrator-daemon",
        .keys = {"environment", "engine", "metrics"},
-       .optional_keys = {"uplink"},
+       .optional_keys = {"uplink", "headers"},
        .urls = {"engine", "brain", "uplink"},
        .listen = [](Config& c) -> std::string& { return c.orchestrator.listen; }},
   };

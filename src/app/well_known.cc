@@ -5,6 +5,7 @@
 #include "app/state.h"
 #include "cli/target.h"
 #include "http/client.h"
+#include "http/custom_headers.h"
 #include "net/stream.h"
 
 extern char** environ;
@@ -58,6 +59,9 @@ Result<WellKnown> hosted(Config& config, const cli::Environment& env, std::strin
                  "machine)"};
   WellKnown out{.hosted = true};
   out.keys["environment"] = Secret(std::move(key));
+  const std::string lines = variable(env, "ANTHROPIC_CUSTOM_HEADERS");
+  TRY_DO(http::parse_custom_headers(lines), "ANTHROPIC_CUSTOM_HEADERS");
+  if (!lines.empty()) out.keys["headers"] = Secret(http::encode_query(lines));
   return out;
 }
 

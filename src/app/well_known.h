@@ -13,7 +13,8 @@ namespace glovebox::app {
 
 struct WellKnown {
   bool hosted = false;  // the queue is somebody else's: there is no brain here
-  // By the names of key files, which they beat: "environment", "model".
+  // By the names of key files, which they beat: "environment", "model"; "headers", form-encoded to
+  // be one word, are the lines of ANTHROPIC_CUSTOM_HEADERS, which may hold credentials too.
   std::map<std::string, Secret, std::less<>> keys;
 };
 

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "app/orchestrator_run.h"
+
 namespace glovebox::app {
 namespace {
 
@@ -92,6 +94,24 @@ TEST(WellKnown, AHostedQueueNeedsItsEnvironmentAndAKeyOfItsOwn) {
   EXPECT_NE(taken({{"ANTHROPIC_ENVIRONMENT_KEY", "gb-env-x"}, {"ANTHROPIC_ENVIRONMENT_ID", "e"}})
                 .refused.find("ANTHROPIC_BASE_URL"),
             std::string::npos);
+}
+
+TEST(WellKnown, CustomHeadersAreForAQueueElsewhereAndOneWord) {
+  cli::Environment env{{"ANTHROPIC_ENVIRONMENT_KEY", "sk-ant-oat01-x"},
+                       {"ANTHROPIC_ENVIRONMENT_ID", "env_1"},
+                       {"ANTHROPIC_CUSTOM_HEADERS", "X-Team: a b\nX-Other: 1+1=2"}};
+  Taken hosted = taken(env);
+  ASSERT_EQ(hosted.refused, "");
+  std::string word(hosted.given.keys["headers"].reveal());
+  EXPECT_EQ(word.find_first_of(" \n\r\t"), std::string::npos) << word;
+  auto options = orchestrator_options(hosted.config, {}, Secret(word));
+  ASSERT_TRUE(options) << options.error().what;
+  EXPECT_EQ(options->headers.get("x-team"), "a b");
+  EXPECT_EQ(options->headers.get("x-other"), "1+1=2");
+  env["ANTHROPIC_CUSTOM_HEADERS"] = "Host: elsewhere";
+  EXPECT_TRUE(taken(env).refused.contains("ANTHROPIC_CUSTOM_HEADERS: line 1"));
+  env.erase("ANTHROPIC_ENVIRONMENT_KEY");
+  EXPECT_TRUE(taken(env).given.keys.empty());
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "app/local_hands.h"
 #include "app/well_known.h"
 #include "base/random.h"
+#include "http/custom_headers.h"
 
 namespace glovebox::app {
 
@@ -71,8 +72,10 @@ Result<WorkerOptions> common(const cli::Args& args, const cli::Context& context)
     return cli::usage_error(
         "ANTHROPIC_ENVIRONMENT_KEY is a key of a Glovebox's brain: say where that brain is "
         "(ANTHROPIC_BASE_URL)");
-  TRY(headers, parse_custom_headers(context.variable("ANTHROPIC_CUSTOM_HEADERS").value_or("")));
-  options.headers = std::move(headers);
+  auto headers =
+      http::parse_custom_headers(context.variable("ANTHROPIC_CUSTOM_HEADERS").value_or(""));
+  if (!headers) return cli::usage_error("ANTHROPIC_CUSTOM_HEADERS: " + headers.error().what);
+  options.headers = std::move(*headers);
   TRY(idle, parse_long_duration(args.option("--max-idle").value_or("60s")), "--max-idle");
   options.max_idle = idle;
   TRY_DO(read_places(options, args));
@@ -86,49 +89,9 @@ Result<std::string> usable_script(const std::string& path) {
   return std::string(real);
 }
 
-bool is_header_name(std::string_view name) {
-  return !name.empty() && std::ranges::all_of(name, [](unsigned char c) {
-    return std::isalnum(c) || std::string_view("!#$%&'*+-.^_`|~").contains(static_cast<char>(c));
-  });
-}
-
 Error missing(std::string_view what) { return cli::usage_error(str("there is no ", what)); }
 
 }  // namespace
-
-Result<http::Headers> parse_custom_headers(std::string_view lines) {
-  constexpr std::string_view kFraming[] = {"host",
-                                           "content-length",
-                                           "transfer-encoding",
-                                           "connection",
-                                           "proxy-connection",
-                                           "keep-alive",
-                                           "upgrade",
-                                           "te",
-                                           "trailer",
-                                           "expect"};
-  http::Headers headers;
-  int number = 0;
-  for (const std::string& line : split(lines, '\n')) {
-    ++number;
-    const std::size_t colon = line.find(':');
-    if (colon == line.npos) continue;  // as the official clients do
-    const std::string_view name = trim(std::string_view(line).substr(0, colon));
-    const std::string_view value = trim(std::string_view(line).substr(colon + 1));
-    // The line may hold a credential: it is not shown.
-    auto wrong = [&](std::string_view why) {
-      return cli::usage_error(str("ANTHROPIC_CUSTOM_HEADERS: line ", number, ": ", why));
-    };
-    if (!is_header_name(name)) return wrong("what stands before the colon is no header's name");
-    if (std::ranges::find(kFraming, lower(name)) != std::end(kFraming))
-      return wrong(str(name, " is set by the connection itself"));
-    if (std::ranges::any_of(value,
-                            [](unsigned char c) { return (c < ' ' && c != '\t') || c == 127; }))
-      return wrong(str("the value of ", name, " has control characters"));
-    headers.set(name, std::string(value));
-  }
-  return headers;
-}
 
 Result<Millis> parse_long_duration(std::string_view text) {
   Millis sum{};

@@ -42,10 +42,6 @@ struct RunOptions {
 Result<RunOptions> run_options(const cli::Args& args, const cli::Context& context,
                                std::optional<std::string> work_json);
 
-// ANTHROPIC_CUSTOM_HEADERS: lines of "Name: value". One that would change how a request is framed,
-// or cannot be sent, is wrong usage.
-Result<http::Headers> parse_custom_headers(std::string_view lines);
-
 // "90s", "1m30s", "1.5h"; 0 is 0.
 Result<Millis> parse_long_duration(std::string_view text);
 

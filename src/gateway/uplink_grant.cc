@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "http/client.h"
+#include "http/custom_headers.h"
 
 namespace glovebox::gateway {
 
@@ -86,7 +87,7 @@ Result<Grant> decode_grant(std::string_view text) {
   json::value value = json::parse(text, error);
   if (error || !value.is_object()) return Error{Code::invalid, "a grant is a JSON object"};
   const json::object& object = value.get_object();
-  TRY_DO(check_members(object, {"environment_id", "work_id", "session_id", "service_url",
+  TRY_DO(check_members(object, {"environment_id", "work_id", "session_id", "service_url", "headers",
                                 "credential", "skills", "memory_stores"}));
   Grant grant;
   for (auto [key, into] : {std::pair{"environment_id", &grant.environment},
@@ -98,6 +99,13 @@ Result<Grant> decode_grant(std::string_view text) {
   TRY(url, text_of(object, "service_url"));
   TRY_DO(http::Url::parse(url), "service_url");
   grant.service_url = url;
+  if (object.contains("headers")) {
+    TRY(lines, text_of(object, "headers"));
+    TRY(headers, http::parse_custom_headers(lines), "headers");
+    // Whose call it is, the credential alone says.
+    for (auto name : {"Authorization", "x-api-key"}) headers.remove(name);
+    grant.headers = std::move(headers);
+  }
   TRY(credential, text_of(object, "credential"));
   if (!is_credential(credential)) return Error{Code::invalid, "credential: is none"};
   grant.credential = Secret(std::move(credential));

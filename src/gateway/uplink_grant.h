@@ -8,12 +8,14 @@
 
 #include "base/error.h"
 #include "base/secret.h"
+#include "http/message.h"
 
 namespace glovebox::gateway {
 
 struct Grant {
   std::string environment, work, session;
   std::string service_url;
+  http::Headers headers;            // of every request to the service: the operator's
   Secret credential;                // the item's token, or the environment's key where it has none
   std::vector<std::string> skills;  // ids of the session's own agent
   struct Store {
@@ -26,8 +28,9 @@ struct Grant {
   bool has_skill(std::string_view id) const;
 };
 
-// {"environment_id", "work_id", "session_id", "service_url", "credential", "skills": [ID…],
-// "memory_stores": [{"id", "read_only"}…]}. Our own API: a member nobody knows is refused.
+// {"environment_id", "work_id", "session_id", "service_url", "headers": LINES, "credential",
+// "skills": [ID…], "memory_stores": [{"id", "read_only"}…]}; `headers` may be missing. Our own API:
+// a member nobody knows is refused.
 Result<Grant> decode_grant(std::string_view json);
 
 // Letters, digits, '_', '-', '.'; 1 to 128; neither "." nor "..": what needs no quoting anywhere.

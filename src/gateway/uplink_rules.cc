@@ -190,13 +190,15 @@ std::string version_of(const Request& request) {
   return date ? std::string(*said) : "2026-10-21";
 }
 
-http::Headers headers_of(Endpoint endpoint, const Request& request, bool with_body) {
+http::Headers headers_of(const Grant& grant, Endpoint endpoint, const Request& request,
+                         bool with_body) {
   const bool memory = endpoint >= Endpoint::memories;
   http::Headers headers;
   headers.set("Accept",
               endpoint == Endpoint::skill_content ? "application/binary" : "application/json");
   headers.set("User-Agent", "glovebox-uplink/" GLOVEBOX_VERSION);
   headers.set("anthropic-version", version_of(request));
+  for (const auto& [name, value] : grant.headers.all()) headers.set(name, value);
   headers.set("anthropic-beta",
               known_words(request, "anthropic-beta", kBetas, memory ? kBetas[1] : kBetas[0]));
   headers.set("x-stainless-helper",
@@ -245,7 +247,7 @@ Result<Outgoing> outgoing(const Grant& grant, Endpoint endpoint, const Request& 
   TRY(body, body_of(endpoint, request.body));
   out.target = path + query;
   out.body = std::move(body);
-  out.headers = headers_of(endpoint, request, !out.body.empty());
+  out.headers = headers_of(grant, endpoint, request, !out.body.empty());
   return out;
 }
 

@@ -196,6 +196,19 @@ TEST(UplinkRules, ArgumentsAreKnownOrRefused) {
                       {}}));
 }
 
+TEST(UplinkRules, TheOperatorsHeadersAreOnEachRequestAndBeatGeneralOnes) {
+  Grant with = grant();
+  with.headers.set("X-Team", "boxes");
+  with.headers.set("User-Agent", "mine");
+  with.headers.set("anthropic-beta", "other");
+  http::Request request{.method = "GET", .params = {{"session", "sesn_1"}}};
+  auto out = outgoing(with, Endpoint::session, request);
+  ASSERT_TRUE(out) << out.error().what;
+  EXPECT_EQ(out->headers.get("x-team"), "boxes");
+  EXPECT_EQ(out->headers.get("user-agent"), "mine");
+  EXPECT_EQ(out->headers.get("anthropic-beta"), "managed-agents-2026-04-01");
+}
+
 TEST(UplinkRules, NoHeaderOfTheBoxIsPassedOn) {
   Asked asked{"GET", "/v1/sessions/sesn_1", "", {}};
   for (auto [name, value] : {std::pair{"Authorization", "Bearer mine"},

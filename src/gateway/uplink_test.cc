@@ -284,10 +284,14 @@ TEST(Grant, IsReadStrictly) {
   ASSERT_TRUE(grant) << grant.error().what;
   EXPECT_TRUE(grant->has_skill("xlsx"));
   EXPECT_TRUE(grant->store("m")->read_only);
+  auto with = decode_grant(good + R"(,"headers":"X: y\nauthorization: z\nX-Api-Key: z"})");
+  ASSERT_TRUE(with) << with.error().what;
+  EXPECT_EQ(with->headers.all().size(), 1u);
   for (const char* bad :
-       {R"(,"session_id":"a/b"})", R"(,"session_id":"."})", R"(,"work_id":""})",
-        R"(,"credential":"a b"})", R"(,"credential":"a\nb"})", R"(,"service_url":"ftp://x"})",
-        R"(,"skills":["../x"]})", R"(,"memory_stores":["m"]})", R"(,"extra":1})"})
+       {R"(,"headers":"Host: x"})", R"(,"headers":["X: y"]})", R"(,"session_id":"a/b"})",
+        R"(,"session_id":"."})", R"(,"work_id":""})", R"(,"credential":"a b"})",
+        R"(,"credential":"a\nb"})", R"(,"service_url":"ftp://x"})", R"(,"skills":["../x"]})",
+        R"(,"memory_stores":["m"]})", R"(,"extra":1})"})
     EXPECT_FALSE(decode_grant(good + bad)) << bad;
 }
 

@@ -118,6 +118,7 @@ Task<bool> granted(State run) {
                     .environment = run->work.environment_id,
                     .work = run->work.id,
                     .service_url = run->impl->options.service_url,
+                    .headers = run->impl->options.headers,
                     .session = run->session,
                     .credential = run->bearer};
   co_return co_await run->impl->uplink->grant(std::move(grant));

@@ -15,6 +15,7 @@ namespace {
 std::shared_ptr<runner::Service> make_service(net::Loop& loop, const Options& options,
                                               http::Url url) {
   runner::Service::Options made{.url = std::move(url),
+                                .headers = options.headers,
                                 .first_retry = options.pace.first_retry,
                                 .longest_retry = options.pace.longest_retry};
   made.client.ca_file = options.ca_file;

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/secret.h"
+#include "http/message.h"
 #include "net/loop.h"
 
 namespace glovebox::orchestrator {
@@ -26,6 +27,7 @@ struct Options {
   // Where the orchestrators of this machine leave their locks, one per environment; "": state_dir.
   std::string lock_dir;
   std::string service_url = "https://api.anthropic.com";
+  http::Headers headers;       // of every request to the service, also of a worker's inside
   std::string environment_id;  // "": asked from the service, which must then be one of ours
   std::string engine_url = "http://127.0.0.1:8410";
   std::string ca_file;    // for https; "": the system's

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "http/custom_headers.h"
 #include "net/task.h"
 #include "runner/json.h"
 #include "runner/memory_store.h"
@@ -29,6 +30,7 @@ std::string encode(const UplinkGrant& grant) {
                                       {"work_id", grant.work},
                                       {"session_id", grant.session.id},
                                       {"service_url", grant.service_url},
+                                      {"headers", http::custom_header_lines(grant.headers)},
                                       {"credential", grant.credential->reveal()},
                                       {"skills", std::move(skills)},
                                       {"memory_stores", std::move(stores)}});

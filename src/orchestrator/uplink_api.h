@@ -15,6 +15,7 @@ namespace glovebox::orchestrator {
 struct UplinkGrant {
   std::string box, environment, work;
   std::string service_url;
+  http::Headers headers;      // an operator's, of every request to the service
   runner::Session session;    // whose skills and memory stores go with it
   runner::Bearer credential;  // the item's token, or the environment's key
 };

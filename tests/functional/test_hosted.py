@@ -12,7 +12,10 @@ import time
 from fake_messages import FakeMessages, stream, text, tool
 from harness import Glovebox, run
 from sessions import Brain, lawful, plain
-from support import Checks, api_of, equal, eventually
+from support import Checks, api_of, equal, eventually, pids, slurp
+
+
+CUSTOM = "X-Team: red, blue\nX-Gate: one-two-three-four"
 
 
 class Between(socketserver.ThreadingTCPServer):
@@ -96,7 +99,7 @@ def test_hosted(tmp):
         key = brain.environment_key(place)["key"]
         fake.script("case:three", [append(1), append(2), append(3), stream(text("three lines"))])
         between = Between(brain)
-        with Glovebox(tmp, name="hands", hosted=(between.url, place, key), environment={"GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1"}) as gb:
+        with Glovebox(tmp, name="hands", hosted=(between.url, place, key), environment={"GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1", "ANTHROPIC_CUSTOM_HEADERS": CUSTOM}) as gb:
 
             def play(words="case:three", limit=60):
                 session = brain.session(agent, place, initial_events=[{"type": "user.message", "content": [{"type": "text", "text": words}]}])["id"]
@@ -127,6 +130,12 @@ def test_hosted(tmp):
                 polls = [h for m, p, h, *_ in between.seen if "/poll" in p]
                 assert all(h.get("anthropic-worker-id") for h in polls), polls[0]
                 assert all(h.get("anthropic-beta") == "managed-agents-2026-04-01" and h.get("anthropic-version") for _, p, h, *_ in between.seen if p.startswith("/v1")), between.seen[0]
+            with check("custom headers are on every request, and on no command line, environment or file of ours"):
+                equal([p for _, p, h, *_ in between.seen if (h.get("x-team"), h.get("x-gate")) != ("red, blue", "one-two-three-four")], [])
+                told = [pid for pid in pids() if b"one-two-three" in slurp(f"/proc/{pid}/environ") + slurp(f"/proc/{pid}/cmdline")]
+                equal([slurp(f"/proc/{pid}/cmdline") for pid in told if "glovebox" in os.path.basename(os.path.realpath(f"/proc/{pid}/exe"))], [])
+                found = [os.path.join(at, name) for at, _, names in os.walk(gb.state) for name in names if name.endswith((".log", ".db", ".json")) and b"one-two-three" in slurp(os.path.join(at, name))]
+                equal(found, [])
             with check("answers to results are lost: sent again, counted once"):
                 lost = []
                 between.trouble = lambda m, p: "lose the answer" if m == "POST" and p.endswith("/events") and not lost.append(1) and len(lost) % 2 else None
