@@ -80,7 +80,8 @@ Task<void> serve(Daemon* daemon) {
                          .lease_ttl_secs = set.lease_ttl_secs,
                          .keep_events_days = set.keep_events_days,
                          .max_sessions_running = set.max_sessions_running,
-                         .webhooks_allow_private = set.webhooks_allow_private};
+                         .webhooks_allow_private = set.webhooks_allow_private,
+                         .also_trust = ingress_certificate(daemon->config)};
   CO_TRY(brain, co_await brain::Brain::open(daemon->loop, std::move(options), std::move(keys)));
   CO_TRY(server, serve_listener(daemon, brain->routes(), brain->server_options(), set.listen,
                                 set.allowed_hosts));

@@ -309,6 +309,8 @@ Result<void> apply_environment(Config& config, const cli::Environment& env) {
   return check(config);
 }
 
+std::string ingress_certificate(const Config& config) { return config.state + "/ingress/ca.pem"; }
+
 Result<Config> load_config(const cli::Context& context) {
   Config config;
   TRY(file, read_config_file(context));

@@ -86,6 +86,9 @@ Result<void> apply_environment(Config& config, const cli::Environment& env);
 // "GLOVEBOX_…=…" of all settings outside of sections and of those of one section ("": of all).
 std::vector<std::string> exported(const Config& config, std::string_view section);
 
+// Where the ingress shows the certificate of its local authority; it need not be there.
+std::string ingress_certificate(const Config& config);
+
 // For cli::Context: the state directory the configuration file names, if there is a readable one
 // that does.
 Result<std::optional<std::string>> configured_state(const cli::Context& context);

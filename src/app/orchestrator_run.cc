@@ -63,6 +63,7 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
   options.reclaim_older_than_ms = static_cast<int>(set.poll_reclaim_older_than_ms);
   options.unpack = std::move(places.unpack);
   options.image = set.image;
+  options.also_trust = ingress_certificate(config);
   options.sandbox_timeout_secs = set.sandbox_timeout_seconds;
   options.resume_suspended = set.resume_suspended_sessions;
   return options;

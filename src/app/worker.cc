@@ -25,6 +25,7 @@ Result<std::shared_ptr<orchestrator::Boxes>> boxes_of(net::Loop& loop, const Wor
   TRY(engine, cli::find_engine(context), "--sandbox");
   orchestrator::BoxOptions made;
   made.image = options.image;
+  made.also_trust = engine.also_trust;
   return std::make_shared<orchestrator::Boxes>(
       loop, std::move(engine.url), std::make_shared<const Secret>(std::move(engine.key)),
       std::move(made));
@@ -105,7 +106,9 @@ Result<std::shared_ptr<Worker>> make_worker(net::Loop& loop, WorkerOptions optio
   forget_secrets_of_environment();
   auto key = std::make_shared<const Secret>(options.key);
   auto service = std::make_shared<runner::Service>(
-      loop, runner::Service::Options{.url = options.url, .headers = options.headers});
+      loop, runner::Service::Options{.url = options.url,
+                                     .client = {.also_trust = cli::trusted_certificates(context)},
+                                     .headers = options.headers});
   return std::shared_ptr<Worker>(new Worker{
       loop, std::move(options), std::move(key), std::move(service), std::move(boxes), context.env,
       std::move(hand), std::move(unpack), std::make_unique<net::Pool>(kFileThreads)});

@@ -35,6 +35,9 @@ struct Options {
   std::int64_t keep_events_days = 0;  // 0: for ever
   std::int64_t max_sessions_running = 1000;
   bool webhooks_allow_private = false;  // http, and addresses that are not public
+  std::string ingress_domain;           // of this installation's ingress: its ports of sandboxes
+  int ingress_port = 0;                 // may be webhook endpoints, wherever they are
+  std::string also_trust;               // certificates besides the system's: net::TlsClient
 };
 
 class Brain {

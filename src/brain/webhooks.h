@@ -19,10 +19,17 @@
 #include "brain/webhook_records.h"
 #include "net/loop.h"
 
+namespace glovebox::http {
+struct Url;
+}
+
 namespace glovebox::brain {
 
 struct WebhookOptions {
   bool allow_private = false;          // http, and addresses that are not public
+  std::string own_domain;              // of our own ingress, wherever that is: its names may be
+  int own_port = 0;                    // endpoints, at this port over https
+  std::string also_trust;              // see net::TlsClient
   std::vector<Millis> waits{8s, 60s};  // before each further attempt, give or take a third
   Millis answer_limit{10'000};
   Micros give_up_after = 24ll * 3600 * 1'000'000;  // of unbroken failure
@@ -57,6 +64,7 @@ class Webhooks final : public Announcer {
   Result<void> sweep(Micros before);
 
  private:
+  bool is_own(const http::Url& url) const;
   Task<void> run();
   Micros start_due(const std::string& webhook);
   Task<void> deliver(DeliveryRow row);

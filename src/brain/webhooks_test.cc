@@ -127,6 +127,20 @@ TEST_F(Hooks, ADeliveryIsSignedAndNamesWhatHappened) {
   EXPECT_EQ(body.at_pointer("/data/workspace_id"), "wrkspc_test");
 }
 
+// A port of a sandbox behind our own ingress, as the rules for endpoints see it.
+TEST_F(Hooks, NamesOfOurOwnIngressMayBeEndpoints) {
+  stop();
+  options = {.own_domain = "glovebox.localhost", .own_port = 9443};
+  ASSERT_TRUE(start());
+  EXPECT_TRUE(webhooks->check_url("https://5051-hook.glovebox.localhost:9443/x"));
+  EXPECT_TRUE(webhooks->check_url("https://5051-hook.Glovebox.LocalHost:9443/"));
+  for (auto url :
+       {"http://5051-hook.glovebox.localhost:9443/", "https://5051-hook.glovebox.localhost:9444/",
+        "https://glovebox.localhost:9443/", "https://evilglovebox.localhost:9443/",
+        "https://localhost:9443/", "https://x.glovebox.localhost.example.org:9443/"})
+    EXPECT_FALSE(webhooks->check_url(url)) << url;
+}
+
 TEST_F(Hooks, OnlyWhatIsWantedIsTold) {
   endpoint(receiver.url, {"agent.created", "session.created"});
   for (auto type : {"agent.updated", "agent.created", "session.deleted", "session.created"})

@@ -53,8 +53,9 @@ Error brain_error(int status, std::string_view body) {
 
 BrainClient::BrainClient(Target target)
     : target_(std::move(target)),
-      http_(std::make_unique<http::Client>(loop_, target_.url, headers_of(target_.key),
-                                           http::ClientOptions{.body_deadline = kSilence})) {}
+      http_(std::make_unique<http::Client>(
+          loop_, target_.url, headers_of(target_.key),
+          http::ClientOptions{.body_deadline = kSilence, .also_trust = target_.also_trust})) {}
 BrainClient::~BrainClient() = default;
 
 Result<std::unique_ptr<BrainClient>> BrainClient::open(const Context& context) {

@@ -73,7 +73,9 @@ Error api_error(int status, std::string_view body) {
 EngineClient::EngineClient(Target target, std::string_view space)
     : target_(std::move(target)),
       origin_(lifecycle_origin(target_.url, space)),
-      http_(std::make_unique<http::Client>(loop_, origin_.url, credentials(target_.key))) {}
+      http_(std::make_unique<http::Client>(loop_, origin_.url, credentials(target_.key),
+                                           http::ClientOptions{.also_trust = target_.also_trust})) {
+}
 EngineClient::~EngineClient() = default;
 
 Result<std::unique_ptr<EngineClient>> EngineClient::open(const Context& context) {
@@ -221,6 +223,7 @@ Result<EngineClient::Box> EngineClient::box(const std::string& id_or_name) {
   // What goes on inside may be silent for as long as it likes: only the connection has a deadline.
   http::ClientOptions options;
   options.body_deadline = std::chrono::hours(24 * 365);
+  options.also_trust = target_.also_trust;
   return Box{record.id,
              std::make_unique<http::Client>(loop_, plane.url, std::move(headers), options)};
 }

@@ -101,6 +101,7 @@ Result<Target> find(const Context& context, const Part& part,
   target.url = std::move(*url);
   TRY(key, key_for(context, target.url, !given));
   target.key = std::move(key);
+  target.also_trust = trusted_certificates(context);
   return target;
 }
 
@@ -113,6 +114,12 @@ bool is_loopback(std::string_view host) {
   if (is_local_name(host) || host == "::1" || host.empty()) return true;  // empty: a Unix socket
   // 127.0.0.0/8, but not a name such as 127.example.org.
   return host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos;
+}
+
+std::string trusted_certificates(const Context& context) {
+  if (auto file = context.variable("GLOVEBOX_CA_FILE")) return *file;
+  auto state = context.state_dir();
+  return state ? str(*state, "/ingress/ca.pem") : "";
 }
 
 Result<Target> find_engine(const Context& context) { return find(context, kEngine, engine_key); }

@@ -11,9 +11,10 @@
 namespace glovebox::cli {
 
 struct Target {
-  http::Url url;     // as given
-  std::string text;  // the same, for people and for `env`
-  Secret key;        // empty: none to be had
+  http::Url url;           // as given
+  std::string text;        // the same, for people and for `env`
+  Secret key;              // empty: none to be had
+  std::string also_trust;  // certificates trusted besides the system's: see net::TlsClient
 };
 // --url, TENSORLAKE_API_URL, or what `glovebox up` wrote; TENSORLAKE_API_KEY, or the key file of
 // the state directory. The key file is only ever sent to this machine.
@@ -22,6 +23,9 @@ Result<Target> find_engine(const Context& context);
 // The brain: --url, GLOVEBOX_BRAIN_URL, or what `glovebox up` wrote, which is opened by its key
 // file. Elsewhere ANTHROPIC_API_KEY is the key.
 Result<Target> find_brain(const Context& context);
+
+// GLOVEBOX_CA_FILE, or the certificate of this instance's ingress. The file need not be there.
+std::string trusted_certificates(const Context& context);
 
 // Where lifecycle calls go: the same host below /v1/namespaces/{ns}, or for api.X the host
 // sandbox.X without a prefix.

@@ -87,8 +87,8 @@ Task<Box> get_box(Impl impl, std::string name, For what) {
 
 Boxes::Boxes(net::Loop& loop, http::Url engine, std::shared_ptr<const Secret> key,
              BoxOptions options)
-    : impl_(new Impl{loop, EngineApi(loop, std::move(engine), std::move(key)), std::move(options),
-                     net::TaskGroup(loop)}) {}
+    : impl_(new Impl{loop, EngineApi(loop, std::move(engine), std::move(key), options.also_trust),
+                     std::move(options), net::TaskGroup(loop)}) {}
 Boxes::~Boxes() = default;
 
 Task<Box> Boxes::get(std::string name, For what) { return get_box(impl_, std::move(name), what); }

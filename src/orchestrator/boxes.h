@@ -19,6 +19,7 @@ struct BoxOptions {
   bool resume_suspended = false;  // else a suspended one is replaced by a clean one
   Millis patience{60'000};        // with an engine that is away or full, or a box on its way
   Millis first_retry{50}, longest_retry{2'000};
+  std::string also_trust = {};  // certificates besides the system's: see net::TlsClient
 };
 
 class Boxes {

@@ -89,8 +89,10 @@ http::Headers EngineApi::Impl::of_box(const std::string& box) {
   return headers;
 }
 
-EngineApi::EngineApi(net::Loop& loop, http::Url url, std::shared_ptr<const Secret> key)
-    : impl_(new Impl{http::Client(loop, std::move(url)), std::move(key)}) {}
+EngineApi::EngineApi(net::Loop& loop, http::Url url, std::shared_ptr<const Secret> key,
+                     std::string also_trust)
+    : impl_(new Impl{http::Client(loop, std::move(url), {}, {.also_trust = std::move(also_trust)}),
+                     std::move(key)}) {}
 EngineApi::~EngineApi() = default;
 
 Task<std::optional<Box>> EngineApi::find(std::string box) {

@@ -47,7 +47,8 @@ struct UplinkPlace {
 // Code::timeout where the engine is not there (now).
 class EngineApi {
  public:
-  EngineApi(net::Loop& loop, http::Url url, std::shared_ptr<const Secret> key);
+  EngineApi(net::Loop& loop, http::Url url, std::shared_ptr<const Secret> key,
+            std::string also_trust = {});
   ~EngineApi();
 
   // By name or id; nullopt where there is none that lives.

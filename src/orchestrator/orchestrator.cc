@@ -18,14 +18,15 @@ std::shared_ptr<runner::Service> make_service(net::Loop& loop, const Options& op
                                 .headers = options.headers,
                                 .first_retry = options.pace.first_retry,
                                 .longest_retry = options.pace.longest_retry};
-  made.client.ca_file = options.ca_file;
+  made.client.also_trust = options.also_trust;
   return std::make_shared<runner::Service>(loop, std::move(made));
 }
 
 BoxOptions box_options(const Options& options) {
   return {.image = options.image,
           .timeout_secs = options.sandbox_timeout_secs,
-          .resume_suspended = options.resume_suspended};
+          .resume_suspended = options.resume_suspended,
+          .also_trust = options.also_trust};
 }
 
 std::string default_worker_id() {

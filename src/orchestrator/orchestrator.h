@@ -30,8 +30,8 @@ struct Options {
   http::Headers headers;       // of every request to the service, also of a worker's inside
   std::string environment_id;  // "": asked from the service, which must then be one of ours
   std::string engine_url = "http://127.0.0.1:8410";
-  std::string ca_file;    // for https; "": the system's
-  std::string worker_id;  // "": host name and something random
+  std::string also_trust;  // certificates besides the system's: see net::TlsClient
+  std::string worker_id;   // "": host name and something random
 
   int max_sessions = 64;    // beyond it work stays in the queue
   Millis max_idle{60'000};  // after a turn's end a session is held this long; 0: for ever
