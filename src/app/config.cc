@@ -107,6 +107,15 @@ const Setting kSettings[] = {
     {"orchestrator.poll_reclaim_older_than_ms",
      Number{[](Config& c) -> auto& { return c.orchestrator.poll_reclaim_older_than_ms; }, 1, kMany},
      "POLL_RECLAIM_OLDER_THAN_MS"},
+    {"orchestrator.webhook_listen",
+     Text([](Config& c) -> auto& { return c.orchestrator.webhook_listen; })},
+    {"orchestrator.webhook_drain_seconds",
+     Number{[](Config& c) -> auto& { return c.orchestrator.webhook_drain_seconds; }, 1, 86'400},
+     "WEBHOOK_DRAIN_SECONDS"},
+    {"orchestrator.webhook_reclaim_older_than_ms",
+     Number{[](Config& c) -> auto& { return c.orchestrator.webhook_reclaim_older_than_ms; }, 1,
+            kMany},
+     "WEBHOOK_RECLAIM_OLDER_THAN_MS"},
     {"orchestrator.drain_secs",
      Number{[](Config& c) -> auto& { return c.orchestrator.drain_secs; }, 0, 600}},
     {"uplink.listen", Text([](Config& c) -> auto& { return c.uplink.listen; })},
@@ -133,6 +142,7 @@ Result<void> check(const Config& config) {
                              {"brain.listen", &config.brain.listen},
                              {"uplink.listen", &config.uplink.listen},
                              {"resolver.listen", &config.resolver.listen},
+                             {"orchestrator.webhook_listen", &config.orchestrator.webhook_listen},
                              {"orchestrator.listen", &config.orchestrator.listen}}) {
     bool may_be_nowhere =
         listen == &config.orchestrator.listen || listen == &config.resolver.listen;

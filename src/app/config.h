@@ -65,6 +65,9 @@ struct Config {
     bool resume_suspended_sessions = false;
     std::int64_t poll_block_ms = 999;
     std::int64_t poll_reclaim_older_than_ms = 2000;
+    std::string webhook_listen = "127.0.0.1:5051";  // of `orchestrate --mode=webhook`
+    std::int64_t webhook_drain_seconds = 30;  // the queue is asked that often without a webhook
+    std::int64_t webhook_reclaim_older_than_ms = 2000;
     std::int64_t drain_secs = 20;  // for tool calls that run when it is told to stop
   } orchestrator;
 

@@ -16,28 +16,51 @@
 #include "cli/brain_client.h"
 #include "cli/target.h"
 #include "net/task.h"
+#include "orchestrator/receiver.h"
 #include "sys/tree.h"
 
 namespace glovebox::app {
 
 namespace {
 
+enum class Mode { poll, webhook };
+
 struct Plan {
+  Mode mode = Mode::poll;
   Config config;
   Places places;
   orchestrator::Keys keys;
-  Secret headers;
+  Secret headers{};
+  std::vector<Secret> signing_keys{};  // of webhooks
   std::optional<EnvironmentLock> lock{};
 };
 
-Result<void> check_mode(const cli::Args& args) {
+Result<Mode> mode_of(const cli::Args& args) {
   std::string mode = args.option("--mode").value_or("poll");
-  if (mode == "poll") return ok;
-  if (mode == "webhook" || mode == "webhook-sandbox")
-    return Error{Code::unsupported, str("--mode=", mode,
-                                        " is not there yet; --mode=poll does the "
-                                        "same work, and needs no address of its own")};
-  return cli::usage_error(str("--mode: '", mode, "' is not poll"));
+  if (mode == "poll") return Mode::poll;
+  if (mode == "webhook") return Mode::webhook;
+  return cli::usage_error(str("--mode: '", mode, "' is not poll or webhook"));
+}
+
+// --listen, or the reference integration's PORT, or the setting.
+Result<void> plan_receiver(Plan& plan, const cli::Context& context, const cli::Args& args) {
+  std::string& listen = plan.config.orchestrator.webhook_listen;
+  TRY(address, net::Address::parse(listen));
+  if (auto port = context.variable("PORT")) {
+    auto number = parse_int<int>(*port);
+    if (!number || *number < 0 || *number > 65535)
+      return Error{Code::invalid, str("PORT: '", *port, "' is no port")};
+    address.port = *number;
+    listen = address.text();
+  }
+  if (auto given = args.option("--listen")) {
+    TRY_DO(net::Address::parse(*given), "--listen");
+    listen = *given;
+  }
+  TRY(keys,
+      orchestrator::signing_keys(context.variable("ANTHROPIC_WEBHOOK_SIGNING_KEY").value_or("")));
+  plan.signing_keys = std::move(keys);
+  return ok;
 }
 
 // The brain of this machine, where no other queue is named.
@@ -64,9 +87,13 @@ Result<void> use_own_brain(Plan& plan, const cli::Context& context) {
   return ok;
 }
 
-Result<Plan> planned(const cli::Context& context) {
+Result<Plan> planned(const cli::Context& context, const cli::Args& args) {
+  TRY(mode, mode_of(args));
   TRY(config, load_config(context));
-  Plan plan{.config = std::move(config)};
+  Plan plan{.mode = mode, .config = std::move(config)};
+  if (mode == Mode::webhook) TRY_DO(plan_receiver(plan, context, args));
+  if (mode != Mode::webhook && args.option("--listen"))
+    return cli::usage_error("--listen: only --mode=webhook listens anywhere");
   if (plan.config.orchestrator.runner != "outside")
     return Error{Code::unsupported,
                  "orchestrator.runner = \"inside\" needs the uplink beside the engine: it is for "
@@ -113,31 +140,78 @@ Task<void> stop_signal() {
   co_return ok;
 }
 
-Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out) {
-  TRY_DO(args.done());
-  TRY_DO(check_mode(args));
-  TRY(plan, planned(context));
-  forget_secrets_of_environment();
-  TRY_DO(settle(plan), "orchestrate");
-  log::set_level(plan.config.log);
-  log::set_part("orchestrator");
+Result<orchestrator::Options> options_of(const Plan& plan) {
+  TRY(options, orchestrator_options(plan.config, plan.places, plan.headers));
+  options.when_refused = orchestrator::Options::Refused::stop;
+  if (plan.mode != Mode::webhook) return options;
+  const Config::Orchestrator& set = plan.config.orchestrator;
+  options.ask = orchestrator::Options::Ask::on_hint;
+  options.ask_anyway = Seconds(set.webhook_drain_seconds);
+  options.reclaim_older_than_ms = static_cast<int>(set.webhook_reclaim_older_than_ms);
+  return options;
+}
+
+// Where deliveries come in, for as long as it lives.
+struct Door {
+  orchestrator::Receiver receiver;
+  http::Server server;
+  net::Address address;
+
+  Door(net::Loop& loop, orchestrator::Orchestrator& to, std::vector<Secret> keys)
+      : receiver(std::move(keys), [&to] { to.hint(); }),
+        server(loop, receiver.routes(), orchestrator::Receiver::server_options()) {}
+};
+
+Result<std::unique_ptr<Door>> open_door(net::Loop& loop, orchestrator::Orchestrator& to,
+                                        const Plan& plan) {
+  if (plan.mode != Mode::webhook) return nullptr;
+  TRY(wanted, net::Address::parse(plan.config.orchestrator.webhook_listen));
+  auto door = std::make_unique<Door>(loop, to, plan.signing_keys);
+  TRY(address, door->server.listen(wanted), "take webhooks at ", wanted.text());
+  door->address = std::move(address);
+  return door;
+}
+
+Task<void> run_all(net::Loop* loop, orchestrator::Orchestrator* orchestrator, Door* door,
+                   Millis drain_limit, std::function<void(const std::string&)> trouble) {
+  auto ran =
+      co_await run_orchestrator(loop, orchestrator, stop_signal(), drain_limit, std::move(trouble));
+  // Last: a delivery that is answered while running calls end is one the sender need not repeat.
+  if (door) (void)co_await door->server.drain(1s);
+  co_return ran;
+}
+
+void be_quiet_about_signals() {
   sigset_t set;
   sigemptyset(&set);
   for (int signo : {SIGTERM, SIGINT}) sigaddset(&set, signo);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
+}
+
+Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out) {
+  TRY_DO(args.done());
+  TRY(plan, planned(context, args));
+  forget_secrets_of_environment();
+  TRY_DO(settle(plan), "orchestrate");
+  log::set_level(plan.config.log);
+  log::set_part("orchestrator");
+  be_quiet_about_signals();
 
   net::Loop loop;
-  TRY(options, orchestrator_options(plan.config, plan.places, plan.headers));
-  options.when_refused = orchestrator::Options::Refused::stop;
+  TRY(options, options_of(plan));
   TRY(orchestrator, orchestrator::Orchestrator::open(loop, std::move(options), plan.keys));
+  TRY(door, open_door(loop, *orchestrator, plan));
   out.note(str("glovebox: taking work from ", plan.places.service_url, "; boxes at ",
                plan.places.engine_url, "; Ctrl-C ends it"));
+  if (door)
+    out.note(str("glovebox: webhooks are taken at http://", door->address.text(),
+                 "/ ; register the HTTPS address that leads there for session.status_run_started"));
   auto trouble = [&out](const std::string& text) {
     out.note(text.empty() ? "glovebox: work comes again" : "glovebox: " + text);
   };
-  TRY_DO(net::run(loop, run_orchestrator(&loop, orchestrator.get(), stop_signal(),
-                                         Seconds(plan.config.orchestrator.drain_secs), trouble)));
+  TRY_DO(net::run(loop, run_all(&loop, orchestrator.get(), door.get(),
+                                Seconds(plan.config.orchestrator.drain_secs), trouble)));
   return 0;
 }
 
@@ -145,7 +219,7 @@ Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out
 
 const cli::Command kOrchestrate{
     .name = "orchestrate",
-    .usage = "orchestrate [--mode=poll]",
+    .usage = "orchestrate [--mode=MODE] [--listen=ADDRESS]",
     .help =
         "Take work from a queue and run its tool calls in boxes, in the foreground.\n"
         "\n"
@@ -154,7 +228,13 @@ const cli::Command kOrchestrate{
         "at ANTHROPIC_BASE_URL or the hosted service; else it is the one of the brain here. Boxes\n"
         "come from the engine here, or from TENSORLAKE_API_URL with TENSORLAKE_API_KEY. 'glovebox "
         "up'\n"
-        "runs one of these by itself. Ctrl-C and SIGTERM let running calls finish.",
+        "runs one of these by itself. Ctrl-C and SIGTERM let running calls finish.\n"
+        "\n"
+        "--mode=poll (the default) asks the queue all the time and listens nowhere. "
+        "--mode=webhook\n"
+        "asks it when a webhook says so, and every 30 seconds in case one was lost: it listens at\n"
+        "--listen (orchestrator.webhook_listen, 127.0.0.1:5051), takes deliveries signed with\n"
+        "ANTHROPIC_WEBHOOK_SIGNING_KEY at POST /, and answers GET /healthz.",
     .run = orchestrate};
 
 }  // namespace glovebox::app

@@ -94,7 +94,8 @@ void forget_secrets_of_environment() {
   for (char** entry = environ; *entry; ++entry)
     for (std::string_view name :
          {"ANTHROPIC_API_KEY=", "ANTHROPIC_ENVIRONMENT_KEY=", "ANTHROPIC_AUTH_TOKEN=",
-          "ANTHROPIC_WORK_SECRET=", "ANTHROPIC_CUSTOM_HEADERS=", "TENSORLAKE_API_KEY="})
+          "ANTHROPIC_WORK_SECRET=", "ANTHROPIC_CUSTOM_HEADERS=", "ANTHROPIC_WEBHOOK_SIGNING_KEY=",
+          "TENSORLAKE_API_KEY="})
       if (std::string_view(*entry).starts_with(name)) {
         char* value = *entry + name.size();
         std::memset(value, 'x', std::strlen(value));

@@ -1,6 +1,7 @@
 // What the parts of an orchestrator share. Only for its own files.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,11 +43,16 @@ struct Orchestrator::Impl {
   std::map<std::string, Active, std::less<>> sessions;  // one item for each, at most
   std::size_t places = 0;  // taken by items, from their claim to their end
   bool draining = false;
+  bool hinted = false;  // since the queue was asked last
+  // An item went back to the queue, which offers it again after a while.
+  std::optional<std::chrono::steady_clock::time_point> look_again;
   std::string trouble;
-  net::Event changed;  // an item has ended, a key has changed, a drain begins
+  net::Event changed;  // an item has ended, a key has changed, a hint came, a drain begins
   net::TaskGroup items, watches;
 
   bool full() const { return places >= static_cast<std::size_t>(options.max_sessions); }
+  void hint();
+  void comes_again();
   void set_trouble(std::string_view where, const Error& error);
   void clear_trouble();
 };

@@ -12,6 +12,8 @@ namespace glovebox::orchestrator {
 
 namespace {
 
+constexpr int kReclaimDefault = 5'000;  // of the service, where we do not say
+
 std::shared_ptr<runner::Service> make_service(net::Loop& loop, const Options& options,
                                               http::Url url) {
   runner::Service::Options made{.url = std::move(url),
@@ -134,6 +136,17 @@ Orchestrator::Impl::Impl(net::Loop& on, Options given, Keys keys, http::Url serv
       items(loop),
       watches(loop) {}
 
+void Orchestrator::Impl::hint() {
+  hinted = true;
+  changed.notify();
+}
+
+void Orchestrator::Impl::comes_again() {
+  look_again = std::chrono::steady_clock::now() +
+               Millis(options.reclaim_older_than_ms.value_or(kReclaimDefault));
+  changed.notify();
+}
+
 void Orchestrator::Impl::set_trouble(std::string_view where, const Error& error) {
   if (trouble.empty()) log::warn("orchestrator.trouble", {{"at", where}, {"error", error.what}});
   trouble = error.what;
@@ -172,6 +185,8 @@ void Orchestrator::set_keys(Keys keys) {
   *impl_->stats_key = std::move(keys.stats);
   impl_->changed.notify();
 }
+
+void Orchestrator::hint() { impl_->hint(); }
 
 Task<void> Orchestrator::run() { return run_to_the_end(impl_); }
 

@@ -40,6 +40,11 @@ struct Options {
   int poll_block_ms = 999;        // 1..999; 0: no long polls
   std::optional<int> reclaim_older_than_ms;
 
+  // When the queue is asked: all the time, or once somebody says that there may be work (hint()),
+  // and from time to time in case a hint was lost.
+  enum class Ask { always, on_hint } ask = Ask::always;
+  Millis ask_anyway{30'000};
+
   std::string unpack;  // the path of glovebox-unpack, which reads the archives of skills
   std::string image;   // of new boxes; "": the engine's default
   std::int64_t sandbox_timeout_secs = 3600;
@@ -77,6 +82,9 @@ class Orchestrator {
   // drain; an error where it cannot go on (the lock is held, the service refuses us and
   // when_refused says stop).
   Task<void> run();
+
+  // There may be work. Any number of hints while the queue is being asked make one more look.
+  void hint();
 
   // No new work; running calls finish; idle leases are released, those with calls still open are
   // handed to the next worker. What has not ended at `limit` is cut. run() ends after it.

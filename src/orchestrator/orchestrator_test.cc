@@ -152,6 +152,7 @@ class Orchestrated : public ::testing::Test {
   Task<void> second_item() {
     CO_TRY_DO(co_await until([this] { return engine.calls.size() == 1; }));
     service.queue("work_again", "sesn_1", secret);
+    orchestrator->hint();
     CO_TRY_DO(co_await until([this] { return service.item("work_again").handed_out; }));
     EXPECT_EQ(service.item("work_again").acks, 0);
     engine.blocked = false;
@@ -174,6 +175,60 @@ class Orchestrated : public ::testing::Test {
     service.queue("work_2", "sesn_2", secret);
     CO_TRY_DO(co_await until([this] { return service.item("work_again").state == "stopped"; }));
     co_return ok;
+  }
+
+  Task<void> hinted() {
+    CO_TRY_DO(co_await stopped(1));  // what is there at the start needs no hint
+    CO_TRY(asked, co_await quiet());
+    want(2);
+    for (int i = 0; i < 50; ++i) CO_TRY_DO(co_await net::yield());
+    EXPECT_EQ(service.count("poll"), asked);
+    for (int i = 0; i < 10; ++i) orchestrator->hint();
+    CO_TRY_DO(co_await stopped(2));
+    CO_TRY(then, co_await quiet());
+    // The item, an empty answer, and one more after the item's end.
+    EXPECT_LE(then, asked + 3);
+    for (const auto& seen : service.seen)
+      if (seen.verb == "poll") EXPECT_EQ(seen.target.find("block_ms"), std::string::npos);
+    co_return ok;
+  }
+  // Until nobody asks any more; how often they did.
+  Task<std::size_t> quiet() {
+    for (std::size_t before = 0;;) {
+      CO_TRY_DO(co_await net::sleep(20ms));
+      const std::size_t now = service.count("poll");
+      if (now == before && orchestrator->status().sessions == 0) co_return now;
+      before = now;
+    }
+  }
+  Task<void> hint_while_asking() {
+    CO_TRY_DO(co_await stopped(1));
+    CO_TRY(asked, co_await quiet());
+    service.hold("poll");
+    orchestrator->hint();
+    CO_TRY_DO(co_await until([&] { return service.count("poll") == asked + 1; }));
+    orchestrator->hint();  // perhaps of what that look is too early for
+    service.release("poll");
+    CO_TRY_DO(co_await until([&] { return service.count("poll") == asked + 2; }));
+    co_return ok;
+  }
+  Task<void> lost_hint() {
+    CO_TRY_DO(co_await stopped(1));
+    want(2);
+    co_return co_await stopped(2);
+  }
+  Task<void> held_back() {
+    CO_TRY_DO(co_await second_item());
+    service.item("work_again").handed_out = false;  // the queue has taken it back
+    co_return co_await until([this] { return service.item("work_again").state == "stopped"; });
+  }
+  Task<void> failing_drain() {
+    CO_TRY_DO(co_await stopped(1));
+    CO_TRY_DO(co_await quiet());
+    service.fail("poll", std::vector<Fault>(7, Fault{.status = 500}));
+    want(2);
+    orchestrator->hint();
+    co_return co_await stopped(2);
   }
 
   Task<void> refused_and_stops() {
@@ -350,6 +405,35 @@ class Orchestrated : public ::testing::Test {
     co_return ok;
   }
 };
+
+TEST_F(Orchestrated, ByHintsItAsksWhenItIsToldToAndNoMoreThanThat) {
+  options.ask = Options::Ask::on_hint;
+  want(1);
+  with_orchestrator(&Orchestrated::hinted);
+}
+TEST_F(Orchestrated, AHintThatComesWhileTheQueueIsAskedMakesAnotherLook) {
+  options.ask = Options::Ask::on_hint;
+  want(1);
+  with_orchestrator(&Orchestrated::hint_while_asking);
+}
+TEST_F(Orchestrated, AHintThatIsLostCostsSomeTime) {
+  options.ask = Options::Ask::on_hint;
+  options.ask_anyway = 20ms;
+  want(1);
+  with_orchestrator(&Orchestrated::lost_hint);
+}
+TEST_F(Orchestrated, ByHintsAnItemThatWasHeldBackIsLookedForAgain) {
+  options.ask = Options::Ask::on_hint;
+  options.reclaim_older_than_ms = 20;
+  engine.blocked = true;
+  want(1);
+  with_orchestrator(&Orchestrated::held_back);
+}
+TEST_F(Orchestrated, ADrainThatFailsGoesOnUntilItDoesNot) {
+  options.ask = Options::Ask::on_hint;
+  want(1);
+  with_orchestrator(&Orchestrated::failing_drain);
+}
 
 TEST_F(Orchestrated, ServesASessionFromTheQueueToItsEnd) {
   want(1);

@@ -24,7 +24,8 @@ runner::Poll poll_of(const Orchestrator::Impl& impl) {
   runner::Poll poll{.environment = impl.environment,
                     .worker_id = options.worker_id,
                     .reclaim_older_than_ms = options.reclaim_older_than_ms};
-  if (options.poll_block_ms > 0) poll.block_ms = options.poll_block_ms;
+  if (options.poll_block_ms > 0 && options.ask == Options::Ask::always)
+    poll.block_ms = options.poll_block_ms;
   return poll;
 }
 
@@ -35,6 +36,18 @@ Millis rest_after(const Options& options, Millis asked_for) {
   const Millis spread = options.pace.empty_most - options.pace.empty_least;
   // jittered() takes up to a quarter away: of four times the spread that is all of it.
   return options.pace.empty_least + (spread - (spread * 4 - runner::jittered(spread * 4)));
+}
+
+// The queue is empty: until a hint comes, or it is time to look without one.
+Task<void> wait_for_hint(Impl impl) {
+  const auto anyway = Steady::now() + impl->options.ask_anyway;
+  while (!impl->hinted && !impl->draining) {
+    const auto until = std::min(anyway, impl->look_again.value_or(anyway));
+    if (until <= Steady::now()) break;
+    auto waited = co_await impl->changed.wait(std::chrono::ceil<Millis>(until - Steady::now()));
+    if (!waited && waited.error().code != Code::timeout) co_return waited;
+  }
+  co_return ok;
 }
 
 Task<void> wait_for_room(Impl impl) {
@@ -84,6 +97,8 @@ Task<void> poll_for_work(Impl impl) {
     CO_TRY_DO(co_await wait_for_room(impl));
     if (impl->draining) break;
     const auto asked = Steady::now();
+    impl->hinted = false;  // one that comes from now on may be of what this look does not see
+    if (impl->look_again && *impl->look_again <= asked) impl->look_again.reset();
     auto work = co_await impl->service->poll(poll_of(*impl), impl->environment_key);
     if (!work) {
       if (work.error().code == Code::cancelled) co_return std::move(work.error());
@@ -104,6 +119,10 @@ Task<void> poll_for_work(Impl impl) {
     if (impl->draining) break;
     if (*work) {
       start_item(impl, std::move(**work), std::nullopt);
+      continue;
+    }
+    if (impl->options.ask == Options::Ask::on_hint) {
+      CO_TRY_DO(co_await wait_for_hint(impl));
       continue;
     }
     auto took = std::chrono::duration_cast<Millis>(Steady::now() - asked);

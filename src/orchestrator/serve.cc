@@ -169,6 +169,7 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
   CO_TRY(is_free, co_await session_is_free(impl, session));
   if (!is_free) {
     log::info("item.later", {{"work", work.id}, {"session", session}});
+    impl->comes_again();
     co_return ok;
   }
   if (impl->draining && !from) co_return ok;  // unacknowledged, it is the queue's again soon
@@ -178,6 +179,7 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
   if (!ours) {
     // Taken back by the queue, or somebody else's by now: no item of ours, and nothing to stop.
     if (ours.error().code != Code::cancelled) forget(impl, work.id);
+    impl->comes_again();
     co_return ours;
   }
   auto end = co_await run_item(impl, work, from, session);
@@ -186,6 +188,7 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
   if (!end || !end->ours) forget(impl, work.id);
   if (!end) co_return end.error();
   tell_end(work, *end);
+  impl->hint();  // the session may have a next item, which was kept back for this one's end
   co_return ok;
 }
 

@@ -1,0 +1,126 @@
+"""The three ways to run an orchestrator, behind one face: start, stop, kill, and what was logged."""
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+
+from harness import STOP_LIMIT, Api, wait_for
+from support import eventually
+
+HOOKS = "/v1/organizations/webhooks"
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return probe.getsockname()[1]
+
+
+class Foreground:
+    """`glovebox orchestrate` as a person runs it."""
+
+    name, parts, settings, process = "", ("engine", "brain"), {}, None
+
+    def __init__(self, gb, brain, tmp, environment=None):
+        self.gb, self.brain, self.log_path = gb, brain, os.path.join(tmp, "orchestrate.log")
+        self.environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": tmp, "LANG": "C.UTF-8", "GLOVEBOX_STATE": gb.state,
+                            "GLOVEBOX_CONFIG": gb.config, "GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1",
+                            "WEBHOOK_DRAIN_SECONDS": "600",  # nothing may come about by the safety net
+                            **(environment or {})}
+        self.arguments = [f"--mode={self.name}"]
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, kind, *_):
+        self.stop()
+        if kind:
+            print("--- orchestrate\n" + "\n".join(self.log().splitlines()[-60:]), flush=True)
+
+    def start(self):
+        mark = len(self.log())
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen([self.gb.program, "orchestrate", *self.arguments], stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=log, env=self.environment, start_new_session=True)
+        wait_for("the orchestrator serves", lambda: self.check() and "orchestrator.serves" in self.log()[mark:], 60)
+
+    def check(self):
+        assert self.process.poll() is None, f"orchestrate ended with {self.process.returncode}:\n{self.log()[-2000:]}"
+        return True
+
+    def stop(self):
+        """As Ctrl-C does: running calls finish."""
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_LIMIT)
+        self.kill()
+
+    def kill(self):
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                self.process.kill()
+            self.process.wait()
+
+    def log(self):
+        with contextlib.suppress(FileNotFoundError), open(self.log_path, errors="replace") as file:
+            return file.read()
+        return ""
+
+    def logged(self, event):
+        return [json.loads(line) for line in self.log().splitlines() if line.startswith("{") and f'"event":"{event}"' in line]
+
+    def quiet(self):
+        """Everything that was begun has ended."""
+        eventually(lambda: len(self.logged("item.claim")) == len(self.logged("item.end")) + len(self.logged("item.lost")), 30, "no item is held")
+
+
+class Poll(Foreground):
+    name = "poll"
+
+
+class Webhook(Foreground):
+    """Its address is registered at the brain before it is started: that is where its secret comes from."""
+
+    name, settings = "webhook", {"GLOVEBOX_BRAIN_WEBHOOKS_ALLOW_PRIVATE": "true"}
+
+    def __init__(self, gb, brain, tmp, environment=None):
+        super().__init__(gb, brain, tmp, environment)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        self.hook = brain.post(HOOKS, {"url": self.url, "enabled_events": ["session.status_run_started"]}).expect(200).json
+        self.environment["ANTHROPIC_WEBHOOK_SIGNING_KEY"] = self.hook["signing_secret"]
+        self.arguments.append(f"--listen=127.0.0.1:{self.port}")
+        self.door = Api(self.url)
+
+    def deliveries(self):
+        return self.brain.get(f"/glovebox/v1/webhooks/{self.hook['id']}/deliveries?limit=1000").expect(200).json["data"]
+
+    def quiet(self):
+        super().quiet()
+        eventually(lambda: all(one["state"] != "owed" for one in self.deliveries()), 60, "every delivery was made")
+
+    def answers(self):
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            return self.door.get("/healthz", timeout=5).status == 200
+        return False
+
+
+MODES = {mode.name: mode for mode in (Poll, Webhook)}
+
+
+def sign(secret, id, body, age=0):
+    """A delivery's headers, by Standard Webhooks."""
+    import base64
+    import hashlib
+    import hmac
+
+    at = str(int(time.time()) - age)
+    word = secret.removeprefix("whsec_")
+    key = base64.b64decode(word + "=" * (-len(word) % 4))
+    mac = hmac.new(key, f"{id}.{at}.".encode() + body, hashlib.sha256).digest()
+    return {"webhook-id": id, "webhook-timestamp": at, "webhook-signature": "v1," + base64.b64encode(mac).decode()}
