@@ -57,6 +57,15 @@ Commands commands() {
                                             &kSnapshotShow,
                                             &kSnapshotRollback,
                                             &kSnapshotRm,
+                                            &kImageImport,
+                                            &kImagePull,
+                                            &kImageBuild,
+                                            &kImageLs,
+                                            &kImageShow,
+                                            &kImageRm,
+                                            &kVolumeCreate,
+                                            &kVolumeLs,
+                                            &kVolumeRm,
                                             &kEnv,
                                             &kVersion};
   return kAll;

@@ -17,6 +17,8 @@ extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, 
     kSnapshotRm, kSnapshotRollback;
 extern const Command kWebhookCreate, kWebhookLs, kWebhookUpdate, kWebhookRm, kWebhookSecret,
     kWebhookDeliveries, kWebhookReplay;
+extern const Command kImageImport, kImagePull, kImageBuild, kImageLs, kImageShow, kImageRm;
+extern const Command kVolumeCreate, kVolumeLs, kVolumeRm;
 Commands commands();
 
 }  // namespace glovebox::cli

@@ -212,6 +212,59 @@ Result<json::object> EngineClient::request(std::string method, std::string path,
   return parse_object(answer.body);
 }
 
+static Task<void> hear_all(http::Client& http, std::string method, std::string target,
+                           std::string body,
+                           const std::function<Result<void>(const http::SseEvent&)>& hear) {
+  http::Headers headers;
+  headers.set("Content-Type", "application/json");
+  CO_TRY(answer, co_await http.open(std::move(method), std::move(target), std::move(body),
+                                    std::move(headers)));
+  if (answer.status / 100 != 2) {
+    std::string refusal;
+    while (refusal.size() < 64 * 1024) {
+      CO_TRY(piece, co_await answer.body->read());
+      if (piece.empty()) break;
+      refusal += piece;
+    }
+    co_return api_error(answer.status, refusal);
+  }
+  http::SseReader events(*answer.body);
+  for (;;) {
+    CO_TRY(event, co_await events.next());
+    if (!event) co_return ok;
+    CO_TRY_DO(hear(*event));
+  }
+}
+
+Result<void> EngineClient::follow(std::string method, std::string path, std::string body,
+                                  std::function<Result<void>(const http::SseEvent&)> hear) {
+  auto done = wait(
+      loop_, hear_all(*http_, std::move(method), origin_.prefix + path, std::move(body), hear));
+  if (!done) return explain(std::move(done.error()));
+  return ok;
+}
+
+static Task<std::string> piece_of(const std::function<Result<std::string>()>* next) {
+  co_return (*next)();
+}
+
+Result<json::object> EngineClient::upload(std::string method, std::string path,
+                                          std::function<Result<std::string>()> next,
+                                          std::optional<std::uint64_t> length) {
+  http::Headers headers;
+  headers.set("Content-Type", "application/octet-stream");
+  // What is behind the last byte may take long, and is not to be given up for silence.
+  http::ClientOptions options;
+  options.head_deadline = std::chrono::hours(24);
+  http::Client patient(loop_, origin_.url, credentials(target_.key), options);
+  auto answer = wait(loop_, patient.upload(
+                                std::move(method), origin_.prefix + path,
+                                [&next] { return piece_of(&next); }, length, std::move(headers)));
+  if (!answer) return explain(std::move(answer.error()));
+  if (answer->status / 100 != 2) return explain(api_error(answer->status, answer->body));
+  return parse_object(answer->body);
+}
+
 Result<EngineClient::Box> EngineClient::box(const std::string& id_or_name) {
   TRY(answer, call("GET", "/sandboxes/" + http::encode_path(id_or_name)));
   TRY(record, wire::decode_record(answer.body), "record of ", id_or_name);

@@ -1,7 +1,9 @@
 // The engine's API as the subcommands use it: one call, one answer, errors that say what to do.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,6 +37,14 @@ class EngineClient {
   Result<boost::json::array> usage();  // of all live ones: ours alone has it
   // Of a path below the namespace; an answer without a body is an empty object.
   Result<boost::json::object> request(std::string method, std::string path, std::string body = {});
+
+  // One whose answer is a stream of events, each given to `hear`, to its end.
+  Result<void> follow(std::string method, std::string path, std::string body,
+                      std::function<Result<void>(const http::SseEvent&)> hear);
+  // One with a body that comes in pieces; an empty one ends it.
+  Result<boost::json::object> upload(std::string method, std::string path,
+                                     std::function<Result<std::string>()> next,
+                                     std::optional<std::uint64_t> length);
 
   // A client of one box's data plane.
   struct Box {

@@ -25,6 +25,16 @@ static Result<json::object> request(Args& args) {
   if (auto isolation = args.option("--isolation")) body["isolation"] = *isolation;
   TRY(network, network_options(args));
   if (network) body["network"] = std::move(*network);
+  json::array volumes;
+  for (const auto& text : args.options("--volume")) {
+    auto parts = split(text, ':');  // NAME:/path[:ro]
+    bool read_only = parts.size() == 3 && parts[2] == "ro";
+    if ((parts.size() != 2 && !read_only) || parts[0].empty() || !parts[1].starts_with('/'))
+      return usage_error(str("--volume: '", text, "' is not NAME:/path or NAME:/path:ro"));
+    volumes.push_back(
+        {{"file_system_id", parts[0]}, {"mount_path", parts[1]}, {"read_only", read_only}});
+  }
+  if (!volumes.empty()) body["file_systems"] = std::move(volumes);
   if (!args.rest().empty())
     body["entrypoint"] = json::array(args.rest().begin(), args.rest().end());
   return body;
@@ -44,7 +54,7 @@ const Command kSandboxCreate{
         "sandbox create [NAME] [--image=IMAGE] [--snapshot=SNAPSHOT] [--cpus=N] [--memory=SIZE] "
         "[--disk=SIZE] "
         "[--timeout=TIME] [--isolation=KIND] [--network=KIND] [--allow=ADDRESS]... "
-        "[--deny=ADDRESS]... [-- ENTRYPOINT...]",
+        "[--deny=ADDRESS]... [--volume=VOLUME:/PATH[:ro]]... [-- ENTRYPOINT...]",
     .help =
         "Make a sandbox and wait until it runs.\n"
         "\n"

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "engine/api_routing.h"
 #include "engine/api_state.h"
+#include "engine/api_templates.h"
 #include "engine/api_trees.h"
 #include "net/task.h"
 
@@ -46,6 +47,18 @@ constexpr Row kLifecycle[] = {
     {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},  // ours
     {"GET", "/archived-sandboxes", list_archived},
     {"GET", "/archived-sandboxes/{id}", get_archived},
+    {"GET", "/images", list_images},
+    {"POST", "/images", import_image, Body::stream, 0, true},
+    {"POST", "/images/prune", prune_images, Body::whole, kSmall},
+    {"POST", "/images/pull", pull_image, Body::whole, kSmall},
+    {"POST", "/images/contexts", put_context, Body::stream, 0, true},
+    {"POST", "/images/builds", build_image, Body::whole, kStart},
+    {"GET", "/images/{image}", get_image},
+    {"DELETE", "/images/{image}", remove_image},
+    {"GET", "/volumes", list_volumes},
+    {"POST", "/volumes", create_volume, Body::whole, kSmall},
+    {"GET", "/volumes/{volume}", get_volume},
+    {"DELETE", "/volumes/{volume}", remove_volume},
     {"GET", "/snapshots", list_snapshots},
     {"GET", "/snapshots/{id}", get_snapshot},
     {"DELETE", "/snapshots/{id}", delete_snapshot},
@@ -67,11 +80,14 @@ constexpr Row kOther[] = {
     {"PUT", "/platform/v1/secrets", no_secrets, Body::whole, kSmall},
     {"GET", "/platform/v1/organizations/{o}/projects/{p}/secrets", list_secrets},
     {"PUT", "/platform/v1/organizations/{o}/projects/{p}/secrets", no_secrets, Body::whole, kSmall},
-    {"GET", "/platform/v1/sandbox-templates", comes_later},
+    {"GET", "/platform/v1/organizations/{org}/projects/{project}/file-systems", list_file_systems},
+    {"POST", "/platform/v1/organizations/{org}/projects/{project}/file-systems", create_volume,
+     Body::whole, kSmall},
+    {"GET", "/platform/v1/organizations/{org}/projects/{project}/file-systems/{volume}",
+     get_volume},
+    {"DELETE", "/platform/v1/organizations/{org}/projects/{project}/file-systems/{volume}",
+     remove_volume},
     {"POST", "/platform/v1/sandbox-templates", comes_later, Body::whole, kStart},
-    {"GET", "/platform/v1/sandbox-templates/by-name/{name}", comes_later},
-    {"DELETE", "/platform/v1/sandbox-templates/{name}", comes_later},
-    {"POST", "/platform/v1/sandbox-template-builds", comes_later, Body::whole, kStart},
 };
 
 // Below "/s/{sbx}/api/v1"; rewrite() leads the other two ways of naming a sandbox here.
@@ -145,6 +161,7 @@ std::vector<http::Route> Api::routes() {
     for (const Row& row : kLifecycle) routes.push_back(route(*state_, prefix, row));
   for (const Row& row : kOther) routes.push_back(route(*state_, "", row));
   for (const Row& row : kDataPlane) routes.push_back(route(*state_, "/s/{sbx}/api/v1", row));
+  for (auto& made : template_routes(*state_)) routes.push_back(std::move(made));
   return routes;
 }
 

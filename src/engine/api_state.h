@@ -108,6 +108,23 @@ Reply delete_snapshot(ApiState& api, http::Request request);
 Reply suspend_sandbox(ApiState& api, http::Request request);
 Reply resume_sandbox(ApiState& api, http::Request request);
 
+// api_images.cc
+Reply list_images(ApiState& api, http::Request request);
+Reply get_image(ApiState& api, http::Request request);
+Reply remove_image(ApiState& api, http::Request request);
+Reply prune_images(ApiState& api, http::Request request);
+Reply import_image(ApiState& api, http::Request request);
+Reply pull_image(ApiState& api, http::Request request);
+Reply put_context(ApiState& api, http::Request request);
+Reply build_image(ApiState& api, http::Request request);
+
+// api_volumes.cc
+Reply create_volume(ApiState& api, http::Request request);
+Reply list_volumes(ApiState& api, http::Request request);
+Reply list_file_systems(ApiState& api, http::Request request);
+Reply get_volume(ApiState& api, http::Request request);
+Reply remove_volume(ApiState& api, http::Request request);
+
 // api_processes.cc
 Reply box_health(ApiState& api, http::Request request);
 Reply box_info(ApiState& api, http::Request request);

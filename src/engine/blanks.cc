@@ -70,26 +70,37 @@ Result<void> write_identity(int upper, const std::string& instance, const std::s
 }  // namespace
 
 Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const {
-  bool fresh = plan.snapshot.empty();
-  TRY_DO(fresh ? storage->make_upper(id) : storage->copy_upper(id, plan.snapshot));
-  // What a copy brings may be more than that, where a quota counts it.
-  if (fresh) TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
+  const std::string& upper_of = plan.image->upper;
+  const bool fresh = plan.snapshot.empty() && upper_of.empty();
+  if (fresh) {
+    TRY_DO(storage->make_upper(id));
+    // What a copy brings may be more than that, where a quota counts it.
+    TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
+  } else if (!plan.snapshot.empty()) {
+    TRY_DO(storage->copy_upper(id, plan.snapshot));
+  } else {
+    TRY_DO(storage->copy_tree(id, upper_of));
+  }
   TRY(upper, storage->open_upper(id));
   if (fresh &&
       (::mkdirat(upper.get(), "u/etc", 0755) < 0 || ::fchmodat(upper.get(), "u/etc", 0755, 0) < 0))
     return sys_error("make u/etc");
+  // What an image laid over the machine's own may not have touched.
+  if (!upper_of.empty() && ::mkdirat(upper.get(), "u/etc", 0755) < 0 && errno != EEXIST)
+    return sys_error("make u/etc");
   return write_identity(upper.get(), instance, id);
 }
 
-Task<void> Core::prepare(Blank blank, std::shared_ptr<const Image> of, bool spare) {
+Task<void> Core::prepare(Blank blank, BoxPlan of, bool spare) {
   wire::PrepareBox plan;
   plan.id = blank.id;
   plan.base = blank.base;
-  plan.image_root = of->root;
+  plan.image_root = of.image->root;
   plan.box_dir = box_dir(blank.id);
-  plan.usr_mask = of->usr_mask;
+  plan.usr_mask = of.image->usr_mask;
   plan.limits = limits_of({});
   plan.spare = spare;
+  plan.mounts = Volumes::mounts(of.volumes);
   return launcher->prepare(std::move(plan));
 }
 
@@ -99,7 +110,7 @@ Task<Blank> Core::make_blank(BoxPlan plan) {
   // A commit of the pool can hold this up, and the loop must not wait for it.
   std::function<Result<void>()> make = [this, blank, plan] { return make_files(blank.id, plan); };
   auto made = co_await pool.run(std::move(make));
-  if (made) made = co_await prepare(blank, plan.image, usual(plan));
+  if (made) made = co_await prepare(blank, plan, usual(plan));
   if (made) co_return blank;
   // It may exist all the same (an answer that came too late): cleaned like any box before its ids
   // are used again.
@@ -128,7 +139,7 @@ Task<void> Core::keep_blanks() {
       continue;
     }
     const auto launchers = launchers_lost;
-    auto blank = co_await make_blank({image, ""});
+    auto blank = co_await make_blank({.image = image});
     if (!blank) {
       log::warn("engine.blank", {{"error", blank.error().what}});
       CO_TRY_DO(co_await net::sleep(1s));

@@ -78,16 +78,12 @@ Task<void> Core::launch_cold(std::shared_ptr<Box> box) {
   const std::string id = box->record.id;
   CO_TRY_DO(storage->check_room());
   CO_TRY_DO(co_await clear_kernel(id));
-  wire::CreateSandbox spec;
-  spec.image = box->record.image;
-  CO_TRY(plan, plan_of(spec));
   // Ranges of ids are claimed for as long as the machine runs. Files do not know theirs.
   CO_TRY(base, take_range());
   ranges_taken.erase(std::exchange(box->base, base));
   CO_TRY_DO(records->set_base(id, base), "note");
   CO_FAULT("cold.after_base");
-  box->plan = std::move(plan);
-  CO_TRY_DO(co_await prepare({id, base}, box->plan.image));
+  CO_TRY_DO(co_await prepare({id, base}, box->plan));
   CO_FAULT("cold.after_prepare");
   box->link.reset();
   box->life.frozen = false;

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "engine/claims.h"
 #include "engine/engine.h"
+#include "engine/images.h"
 #include "engine/launcher_link.h"
 #include "engine/life.h"
 #include "engine/managed.h"
@@ -24,6 +25,7 @@
 #include "engine/records.h"
 #include "engine/snapshot_records.h"
 #include "engine/storage.h"
+#include "engine/volumes.h"
 #include "engine/warm_pool.h"
 #include "net/loop.h"
 #include "sys/cgroup.h"
@@ -37,12 +39,18 @@ struct Image {
   std::string generation;
   std::vector<std::string> env;
   std::string cwd;
+  std::string user = {};                     // of its processes; empty: root
+  std::vector<std::string> entrypoint = {};  // where the sandbox brings none of its own
+  std::string upper = {};  // a box's own files begin as a copy of this subvolume of the pool
+  ImageConfig config = {};
 };
 
 // What a box is made of.
 struct BoxPlan {
   std::shared_ptr<const Image> image;  // the lowest layer
-  std::string snapshot;  // the box's own files begin as a copy of this one's; empty: with nothing
+  // The box's own files begin as a copy of this one's; empty: with nothing.
+  std::string snapshot = {};
+  std::vector<wire::FileSystem> volumes = {};
 };
 
 // A box with a record that is not terminated.
@@ -88,8 +96,10 @@ struct Core {
   Task<Blank> take_blank(BoxPlan plan, bool link);
   // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
   // once the launcher has forgotten the box it was.
-  Task<void> prepare(Blank blank, std::shared_ptr<const Image> of, bool spare = false);
-  bool usual(const BoxPlan& plan) const { return plan.image == image && plan.snapshot.empty(); }
+  Task<void> prepare(Blank blank, BoxPlan of, bool spare = false);
+  bool usual(const BoxPlan& plan) const {
+    return plan.image == image && plan.snapshot.empty() && plan.volumes.empty();
+  }
   Result<void> make_files(const std::string& id, const BoxPlan& plan) const;  // blocks
   Task<void> keep_blanks();
   Result<uid_t> take_range();
@@ -99,6 +109,7 @@ struct Core {
   Result<void> check(const wire::CreateSandbox& spec) const;
   wire::BoxLimits limits_of(const wire::Resources& resources) const;
   wire::SandboxRecord record_of(const wire::CreateSandbox& spec) const;
+  Result<std::shared_ptr<const Image>> image_for(const wire::CreateSandbox& spec) const;
   Result<BoxPlan> plan_of(const wire::CreateSandbox& spec) const;
   Task<void> launch(std::shared_ptr<Box> box, BoxPlan plan);
   Task<void> start(std::shared_ptr<Box> box);  // from a prepared box to one whose entrypoint runs
@@ -142,10 +153,10 @@ struct Core {
   Result<void> terminate(const std::shared_ptr<Box>& box, std::string outcome, std::string reason,
                          std::string details);
   Task<void> kill(std::string id);
-  Task<void> forget(std::string id);  // the launcher, once it has reaped the hand
   void start_cleaning(const std::string& id, uid_t base);
   Task<void> clean(std::string id, uid_t base);
   Task<void> clean_kernel(std::string id);
+  Task<void> forget(std::string id);  // the launcher, once it has reaped the hand
   void on_exit(const wire::BoxNote& note);
   Task<void> destroy_all();
 
@@ -275,6 +286,8 @@ struct Core {
   std::unique_ptr<ManagedProcesses> managed;
   std::unique_ptr<Network> network;
   double link_share = 0;  // of the boxes that were asked for lately, how many with a link
+  std::unique_ptr<Images> images;
+  std::unique_ptr<Volumes> volumes;
 };
 
 }  // namespace glovebox::engine

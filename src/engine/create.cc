@@ -32,14 +32,11 @@ Result<void> Core::check(const wire::CreateSandbox& spec) const {
     return Error{Code::unsupported, str(what, ": not to be had here yet"), "NOT_IMPLEMENTED"};
   };
   if (!spec.template_id.empty()) return later("template_id");
-  if (spec.has_file_systems) return later("file_systems");
   if (spec.has_gpus) return later("resources.gpus");
   if (spec.has_secrets) return later("secret_names");
   if (!spec.isolation.empty() && spec.isolation != "auto" && spec.isolation != "namespace")
     return later("isolation " + spec.isolation);
-  if (!spec.image.empty() && spec.image != "host")
-    return Error{Code::invalid, str("image ", spec.image, ": not known here; there is: host"),
-                 "IMAGE_NOT_FOUND"};
+  TRY_DO(image_for(spec));
   if (spec.timeout_secs && *spec.timeout_secs > options.max_timeout_secs)
     return Error{Code::invalid, str("timeout_secs: at most ", options.max_timeout_secs)};
   if (!spec.name.empty() && names.contains(spec.name))
@@ -78,6 +75,7 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   CO_TRY_DO(check(spec));  // time has passed
   auto box = std::make_shared<Box>();
   box->record = record_of(spec);
+  box->record.file_systems = plan.volumes;
   wire::SandboxRecord& record = box->record;
   if (!record.name.empty()) {
     CO_TRY(generation, records->next_generation(record.name));
@@ -110,8 +108,20 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   co_return record;
 }
 
+// Files of a snapshot lie above the image they were taken above, whatever its name means by now.
+Result<std::shared_ptr<const Image>> Core::image_for(const wire::CreateSandbox& spec) const {
+  if (!spec.snapshot_id.empty())
+    if (auto held = images->held("snapshot:" + spec.snapshot_id)) return held;
+  TRY(other, images->resolve(spec.image.empty() ? options.default_image : spec.image));
+  return other ? other : image;
+}
+
 Result<BoxPlan> Core::plan_of(const wire::CreateSandbox& spec) const {
-  return BoxPlan{image, spec.snapshot_id};
+  TRY(chosen, image_for(spec));
+  BoxPlan plan{std::move(chosen), spec.snapshot_id};
+  TRY(file_systems, volumes->check(spec.file_systems, !plan.image->usr_mask.empty()));
+  plan.volumes = std::move(file_systems);
+  return plan;
 }
 
 Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
@@ -125,6 +135,7 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
   --arriving;
   alive.set(static_cast<std::int64_t>(boxes.size()));
 
+  CO_TRY_DO(images->hold(record.id, *box->plan.image), "hold the image");
   CO_FAULT("create.before_row");
   CO_TRY_DO(records->insert({record, box->base, false}), "note");
   CO_FAULT("create.after_row");
@@ -161,15 +172,17 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   plan.max_file_bytes = static_cast<std::uint64_t>(record.resources.disk_mb) << 20;
   plan.env = box->plan.image->env;
   plan.cwd = box->plan.image->cwd;
+  plan.user = box->plan.image->user;
   CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
   box->pid = static_cast<pid_t>(pid);
   CO_FAULT("create.after_launch");
-  if (record.entrypoint.empty()) co_return ok;
+  const auto& argv = record.entrypoint.empty() ? box->plan.image->entrypoint : record.entrypoint;
+  if (argv.empty()) co_return ok;
   CO_TRY(link, co_await HandLink::connect(
                    loop, str("/proc/self/fd/", hands_dir.get(), "/", record.id, ".sock"), 30s));
   box->link = link;
   wire::StartSpec entrypoint;
-  entrypoint.argv = record.entrypoint;
+  entrypoint.argv = argv;
   CO_TRY_DO(co_await link->start(std::move(entrypoint)), "entrypoint");
   co_return ok;
 }

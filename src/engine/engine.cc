@@ -12,7 +12,12 @@ Core::Core(net::Loop& loop_, Options options_)
     : loop(loop_),
       options(std::move(options_)),
       work(loop_),
-      managed(std::make_unique<ManagedProcesses>(*this)) {}
+      managed(std::make_unique<ManagedProcesses>(*this)) {
+  if (options.image_program.empty()) {
+    const std::string& hand = options.hand_program;
+    options.image_program = hand.substr(0, hand.rfind('/') + 1) + "glovebox-image";
+  }
+}
 
 Core::~Core() = default;
 
@@ -162,6 +167,17 @@ Task<bool> Engine::resume(std::string id_or_name) {
 }
 Task<std::shared_ptr<HandLink>> Engine::peek(std::string id_or_name) {
   return core_->peek(std::move(id_or_name));
+}
+Images& Engine::images() { return *core_->images; }
+Task<void> Engine::remove_image(std::string name_or_id) {
+  return core_->finish("remove image", core_->images->remove(std::move(name_or_id)));
+}
+Volumes& Engine::volumes() { return *core_->volumes; }
+Task<Volume> Engine::create_volume(std::string name, std::int64_t size_mb) {
+  return core_->finish("create volume", core_->volumes->create(std::move(name), size_mb));
+}
+Task<void> Engine::remove_volume(std::string id_or_name) {
+  return core_->finish("remove volume", core_->volumes->remove(std::move(id_or_name)));
 }
 Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
   return core_->hand(std::move(id_or_name));

@@ -19,6 +19,7 @@ struct Options {
   std::string hand_program;                  // build/bin/glovebox-hand
   std::string uplink_socket;                 // of the uplink's Intake; empty: none
   std::vector<std::string> inside_programs;  // the worker first, and what it needs beside it
+  std::string image_program = {};            // glovebox-image; empty: beside the hand
   std::string default_image = "host";
   int blanks = 8;  // boxes' namespaces made ahead
   int max_sandboxes = 2000;
@@ -68,6 +69,9 @@ struct PoolView {
 
 struct Core;
 class ManagedProcesses;
+class Images;
+struct Volume;
+class Volumes;
 
 class Engine {
  public:
@@ -117,6 +121,11 @@ class Engine {
   // for the box; the worker's programs are shown at /dev/glovebox. `port` 0: any that is free. May
   // be asked for again: after a new start of that process by the port it was.
   Task<Uplink> open_uplink(std::string id_or_name, int port);
+  Images& images();
+  Task<void> remove_image(std::string name_or_id);
+  Volumes& volumes();
+  Task<Volume> create_volume(std::string name, std::int64_t size_mb);
+  Task<void> remove_volume(std::string id_or_name);
 
   Task<wire::Pool> create_pool(wire::PoolSpec spec);
   Task<wire::Pool> update_pool(std::string id, wire::PoolSpec spec);

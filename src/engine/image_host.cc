@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +13,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/image_parts.h"
+#include "engine/sha256.h"
 #include "sys/tree.h"
 
 namespace glovebox::engine {
@@ -30,26 +30,8 @@ constexpr const char* kPackageDatabases[] = {"/var/lib/dpkg/status",
                                              "/usr/lib/sysimage/rpm/rpmdb.sqlite",
                                              "/var/lib/rpm/rpmdb.sqlite", "/lib/apk/db/installed"};
 
-class Hash {
- public:
-  Hash() { ::EVP_DigestInit_ex(context_.get(), ::EVP_sha256(), nullptr); }
-  void add(std::string_view bytes) {
-    ::EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size());
-  }
-  std::string finish() {
-    std::uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned size = 0;
-    ::EVP_DigestFinal_ex(context_.get(), digest, &size);
-    return hex(std::span(digest, size));
-  }
-
- private:
-  std::unique_ptr<EVP_MD_CTX, decltype([](EVP_MD_CTX* context) { ::EVP_MD_CTX_free(context); })>
-      context_{::EVP_MD_CTX_new()};
-};
-
 Result<std::string> generation_of(const std::string& host) {
-  Hash hash;
+  Sha256 hash;
   hash.add(kFormat);
   bool known = false;
   for (const char* database : kPackageDatabases) {
@@ -66,7 +48,7 @@ Result<std::string> generation_of(const std::string& host) {
   if (!known)
     return Error{Code::unsupported,
                  "no package database that tells which programs this machine has"};
-  return hash.finish().substr(0, 16);
+  return hash.hex().substr(0, 16);
 }
 
 Result<void> remove_unfinished(const Fd& dir) {

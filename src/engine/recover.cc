@@ -88,6 +88,10 @@ Task<void> Core::open() {
   CO_TRY(links, Network::make(loop, {instance, prefix, cgroups, "/run/glovebox/claims",
                                      options.network_range, options.resolver_socket}));
   network = std::move(links);
+  images = std::make_unique<Images>(*this);
+  CO_TRY_DO(co_await images->open(), "images");
+  volumes = std::make_unique<Volumes>(*this);
+  CO_TRY_DO(co_await volumes->open(), "volumes");
   CO_TRY_DO(co_await open_launcher());
   CO_TRY(restarted, was_rebooted());
   rebooted = restarted;
@@ -96,6 +100,7 @@ Task<void> Core::open() {
   resume_rollbacks();
   CO_TRY_DO(co_await recover_snapshots(), "snapshots");
   CO_TRY_DO(note_boot(), "note that we were here");
+  CO_TRY_DO(co_await images->end_build_boxes(), "builds of before");
   work.spawn("blanks", keep_blanks());
   work.spawn("idle", watch_idle());
   work.spawn("pools", keep_pools());
@@ -178,7 +183,8 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   }
   auto box = std::make_shared<Box>();
   box->record = record;
-  box->plan = {image, ""};
+  auto other = images->held(record.id);
+  box->plan = {.image = other ? other : image, .volumes = record.file_systems};
   box->base = row.base;
   box->settled = true;
   boxes[record.id] = box;

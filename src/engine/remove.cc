@@ -136,6 +136,7 @@ Task<void> Core::clean(std::string id, uid_t base) {
   if (done && ::unlink(path(hand_socket(id)).c_str()) < 0 && errno != ENOENT)
     done = sys_error("remove socket");
   if (done) done = co_await forget(id);
+  if (done) done = images->release(id);
   if (done) done = records->mark_cleaned(id);
   --cleaning;
   cleaned.notify();

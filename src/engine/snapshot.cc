@@ -82,6 +82,7 @@ Task<wire::SnapshotRecord> Core::take(std::shared_ptr<Box> box, bool temporary) 
   record.image_generation = box->plan.image->generation;
   record.created_at = system_clock().unix_ms();
   record.source = box->record;
+  CO_TRY_DO(images->hold("snapshot:" + record.id, *box->plan.image), "hold the image");
   CO_TRY_DO(snapshots->records.insert(record), "note");
   auto sealed = fault("snapshot.after_row");
   if (sealed) sealed = co_await seal(box, record.id);
@@ -189,6 +190,7 @@ Result<void> Core::disown(const wire::SnapshotRecord& gone) {
 Task<void> Core::finish_deleting(std::string id) {
   CO_TRY_DO(co_await remove_snapshot_files(id), "files of snapshot ", id);
   CO_FAULT("unsnapshot.after_files");
+  CO_TRY_DO(images->release("snapshot:" + id));
   co_return snapshots->records.forget(id);
 }
 
@@ -221,6 +223,11 @@ Task<void> Core::recover_snapshots() {
   CO_TRY_DO(co_await pool.run(std::move(look)));
   for (const std::string& id : *strays)
     if (!kept.contains(id)) CO_TRY_DO(co_await remove_snapshot_files(id));
+  constexpr std::string_view kHolder = "snapshot:";
+  CO_TRY(holders, images->records().users());
+  for (const std::string& user : holders)
+    if (user.starts_with(kHolder) && !kept.contains(user.substr(kHolder.size())))
+      CO_TRY_DO(images->release(user));
   co_return ok;
 }
 

@@ -67,6 +67,7 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
   spec.snapshot_id = snapshot.id;
   spec.resources = snapshot.source.resources;
   spec.timeout_secs = snapshot.source.timeout_secs;
+  spec.file_systems = snapshot.source.file_systems;
   spec.exposed_ports = snapshot.source.exposed_ports;
   spec.allow_unauthenticated_access = snapshot.source.allow_unauthenticated_access;
   using Made = detail::Outcome<wire::SandboxRecord>;
@@ -101,7 +102,9 @@ Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string sna
         Code::invalid,
         str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be rolled back"),
         box->record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
-  if (snapshot.source.image != box->record.image)
+  auto above = images->held("snapshot:" + snapshot_id);
+  if (snapshot.source.image != box->record.image ||
+      (above && above->generation != box->plan.image->generation))
     co_return Error{Code::invalid, str("snapshot ", snapshot_id,
                                        " is of another image than sandbox ", box->record.id)};
   wire::SandboxRecord record = box->record;
@@ -176,7 +179,7 @@ Task<void> Core::replace_files(std::shared_ptr<Box> box) {
   std::function<Result<void>()> remove = [this, id] { return storage->remove_upper(id); };
   CO_TRY_DO(co_await pool.run(std::move(remove)));
   CO_FAULT("rollback.after_remove");
-  BoxPlan plan{box->plan.image, box->record.rollback_to};
+  BoxPlan plan{box->plan.image, box->record.rollback_to, box->plan.volumes};
   std::function<Result<void>()> make = [this, id, plan] { return make_files(id, plan); };
   CO_TRY_DO(co_await pool.run(std::move(make)));
   CO_FAULT("rollback.after_files");
@@ -189,7 +192,7 @@ Task<void> Core::replace_files(std::shared_ptr<Box> box) {
   box->life.frozen = false;
   box->life.cpu_us = -1;
   box->life.oom_kills = 0;
-  CO_TRY_DO(co_await prepare({id, box->base}, box->plan.image));
+  CO_TRY_DO(co_await prepare({id, box->base}, box->plan));
   co_return co_await start(box);
 }
 

@@ -224,6 +224,12 @@ Result<void> Storage::copy_upper(const std::string& id, const std::string& snaps
   return sys::copy_subvolume(source.get(), boxes_.get(), id, sys::Copy::writable);
 }
 
+Result<void> Storage::copy_tree(const std::string& id, const std::string& below) const {
+  Fd source(::openat(root_.get(), below.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!source) return sys_error(str("open ", below));
+  return sys::copy_subvolume(source.get(), boxes_.get(), id, sys::Copy::writable);
+}
+
 Result<void> Storage::seal_upper(const std::string& id, const std::string& snapshot) const {
   TRY(source, open_upper(id));
   return sys::copy_subvolume(source.get(), snapshots_.get(), snapshot, sys::Copy::sealed);

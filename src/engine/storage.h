@@ -34,6 +34,8 @@ class Storage {
   // A box's upper and work directory, `u` and `w`, at STATE/pool/boxes/ID.
   Result<void> make_upper(const std::string& id) const;
   Result<void> copy_upper(const std::string& id, const std::string& snapshot) const;
+  // The same of any subvolume with `u` and `w` in it, by its path below the pool.
+  Result<void> copy_tree(const std::string& id, const std::string& below) const;
   // A sealed copy of a box's files as they are now: snapshots/ID.
   Result<void> seal_upper(const std::string& id, const std::string& snapshot) const;
   Result<void> remove_upper(const std::string& id) const;  // gone already is success

@@ -256,6 +256,7 @@ Task<void> Core::raise_warm(PoolPtr one, std::shared_ptr<Box> box) {
   box->record.id = blank.id;
   box->base = blank.base;
   box->plan = std::move(plan);
+  CO_TRY_DO(images->hold(blank.id, *box->plan.image), "hold the image");
   CO_TRY_DO(pools->records.insert_warm({blank.id, one->record.id, blank.base}), "note");
   CO_FAULT("pool.after_warm_row");
   CO_TRY_DO(co_await start(box));
@@ -362,11 +363,12 @@ Task<void> Core::launch_waiting(std::shared_ptr<Box> box) {
   box->base = base;
   box->plan = plan;
   CO_TRY_DO(records->set_base(record.id, base), "note");
+  CO_TRY_DO(images->hold(record.id, *plan.image), "hold the image");
   std::function<Result<void>()> make = [this, id = record.id, plan] {
     return make_files(id, plan);
   };
   CO_TRY_DO(co_await pool.run(std::move(make)));
-  CO_TRY_DO(co_await prepare({record.id, base}, plan.image));
+  CO_TRY_DO(co_await prepare({record.id, base}, plan));
   CO_TRY_DO(co_await start(box));
   wire::SandboxRecord running = record;
   running.status = wire::State::running;
@@ -401,7 +403,8 @@ Result<void> Core::recover_pools(const std::map<std::string, wire::BoxNote>& not
     }
     auto box = std::make_shared<Box>();
     wire::CreateSandbox spec = spec_of(of->second->record);
-    TRY(plan, plan_of(spec));
+    auto held = images->held(row.id);  // by its name it may be another by now, or none
+    BoxPlan plan{.image = held ? held : image};
     box->record = record_of(spec);
     box->record.id = row.id;
     box->record.status = wire::State::running;

@@ -95,9 +95,11 @@ Result<int> become_box(const wire::PrepareBox& prepared, const std::string& usr_
   config.oom_events = std::move(oom_events);
   config.filter = std::move(filter);
   raise_oom_score();
-  TRY(box, sys::stage_box({prepared.base, "/state/" + prepared.image_root,
-                           "/state/" + prepared.box_dir, usr_view, size_of(prepared.limits)},
-                          namespaces));
+  sys::StagePlan stage{prepared.base, "/state/" + prepared.image_root, "/state/" + prepared.box_dir,
+                       usr_view, size_of(prepared.limits)};
+  for (const wire::BoxMount& mount : prepared.mounts)
+    stage.mounts.push_back({"/state/" + mount.source, mount.target, mount.read_only});
+  TRY(box, sys::stage_box(stage, namespaces));
 
   TRY(packet, sys::receive_packet(gate.get(), wire::kLauncherMessage, 1));
   if (packet.bytes.empty()) return 0;  // nobody wants this blank any more

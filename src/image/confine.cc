@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <tuple>
 #include <vector>
 
 #include "sys/mount.h"
@@ -172,33 +173,54 @@ Result<Fd> place(Fd mount, const std::string& at) {
 
 }  // namespace
 
-Result<Trees> confine(uid_t base, const std::string& tree, const std::string& source) {
-  TRY(namespaces, sys::make_namespaces(base));
+namespace {
+
+struct Plan {
+  uid_t base = 0;
+  std::string tree, source, lower;
+};
+
+// The new root needs a place to stand on while it is made; nobody else sees it there.
+Result<void> make_root(const std::string& at) {
+  TRY(fs, sys::make_fs("tmpfs", "tree", {{"mode", "0755"}, {"size", "64k"}},
+                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  return sys::attach_mount(fs.get(), AT_FDCWD, at);
+}
+
+Result<Fd> place_overlay(Fd lower, Fd layer, uid_t base) {
+  TRY(below, place(std::move(lower), "/lower"));
+  TRY(own, place(std::move(layer), "/layer"));
+  TRY(mount, sys::make_overlay("/lower", "/layer/u", "/layer/w", base,
+                               MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+  return place(std::move(mount), "/tree");
+}
+
+Result<Trees> confine(const Plan& plan) {
+  TRY(namespaces, sys::make_namespaces(plan.base));
   if (::unshare(CLONE_NEWNS) < 0) return sys_error("own mount namespace");
   if (::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) < 0)
     return sys_error("make mounts private");
-  Fd tree_mount, source_mount;
-  if (!tree.empty()) {
-    TRY(mount, seen_through(tree, 0, namespaces));
-    tree_mount = std::move(mount);
+  Fd tree, source, lower;
+  for (auto [path, mount, attributes] :
+       {std::tuple{&plan.tree, &tree, 0ull},
+        {&plan.source, &source, static_cast<unsigned long long>(MOUNT_ATTR_RDONLY)},
+        {&plan.lower, &lower, static_cast<unsigned long long>(MOUNT_ATTR_RDONLY)}}) {
+    if (path->empty()) continue;
+    TRY(made, seen_through(*path, attributes, namespaces));
+    *mount = std::move(made);
   }
-  if (!source.empty()) {
-    TRY(mount, seen_through(source, MOUNT_ATTR_RDONLY, namespaces));
-    source_mount = std::move(mount);
-  }
-  // The new root needs a place to stand on while it is made; nobody else sees it there.
-  const std::string& root = tree.empty() ? source : tree;
-  TRY(fs, sys::make_fs("tmpfs", "tree", {{"mode", "0755"}, {"size", "64k"}},
-                       MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
-  TRY_DO(sys::attach_mount(fs.get(), AT_FDCWD, root));
+  const std::string& root = plan.tree.empty() ? plan.source : plan.tree;
+  TRY_DO(make_root(root));
   TRY_DO(sys::pivot_to(root));
   Trees trees;
-  if (tree_mount) {
-    TRY(fd, place(std::move(tree_mount), "/tree"));
-    trees.tree = std::move(fd);
+  if (tree) {
+    auto fd = lower ? place_overlay(std::move(lower), std::move(tree), plan.base)
+                    : place(std::move(tree), "/tree");
+    if (!fd) return std::move(fd.error());
+    trees.tree = std::move(*fd);
   }
-  if (source_mount) {
-    TRY(fd, place(std::move(source_mount), "/source"));
+  if (source) {
+    TRY(fd, place(std::move(source), "/source"));
     trees.source = std::move(fd);
   }
   TRY_DO(sys::enter(namespaces));
@@ -210,6 +232,17 @@ Result<Trees> confine(uid_t base, const std::string& tree, const std::string& so
   TRY_DO(limit(RLIMIT_NOFILE, kOpenFiles));
   TRY_DO(install_filter());
   return trees;
+}
+
+}  // namespace
+
+Result<Trees> confine(uid_t base, const std::string& tree, const std::string& source) {
+  return confine(Plan{base, tree, source, ""});
+}
+
+Result<Trees> confine_over(uid_t base, const std::string& lower, const std::string& layer,
+                           const std::string& source) {
+  return confine(Plan{base, layer, source, lower});
 }
 
 }  // namespace glovebox::image

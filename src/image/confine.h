@@ -18,5 +18,9 @@ struct Trees {
 // For a single-threaded root. Files get plain owners on disk: 0 inside is 0 there. `tree` may be
 // empty too; then only `source` is there, which can be read and not written.
 Result<Trees> confine(uid_t base, const std::string& tree, const std::string& source);
+// The same, and the tree is `layer`/u over `lower`, as a box would see it; `layer`/w is for the
+// overlay's own use.
+Result<Trees> confine_over(uid_t base, const std::string& lower, const std::string& layer,
+                           const std::string& source);
 
 }  // namespace glovebox::image

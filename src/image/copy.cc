@@ -161,6 +161,7 @@ class Copier {
       auto there = to_.directory(dest);
       into = there.has_value();
     }
+    if (sources.empty()) return make_top(dest);
     for (const auto& source : sources) {
       TRY(found, open_source(from_, source, true));
       if (S_ISDIR(found.info.st_mode)) {

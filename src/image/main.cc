@@ -5,6 +5,7 @@
 //   glovebox-image unpack BASE TREE BYTES ENTRIES RESERVE [layer]  <archive
 //   glovebox-image finish BASE TREE             what a box needs to be in its root
 //   glovebox-image copy   BASE TREE SOURCE BYTES ENTRIES RESERVE DEST OWNER MODE add|copy SOURCES…
+//   glovebox-image copy-over BASE LOWER LAYER SOURCE …   the same, into LAYER/u as seen over LOWER
 //   glovebox-image digest BASE SOURCE BYTES ENTRIES DEST OWNER MODE add|copy SOURCES…
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -51,7 +52,7 @@ Result<std::uint64_t> number(const std::string& word) {
 }
 
 Result<CopyPlan> copy_plan(const Words& words, std::size_t at) {
-  if (words.size() < at + 5) return Error{Code::invalid, "wrong usage"};
+  if (words.size() < at + 4) return Error{Code::invalid, "wrong usage"};
   CopyPlan plan;
   plan.dest = words[at];
   plan.owner = words[at + 1];
@@ -95,6 +96,15 @@ Result<void> run(const Words& words, Report& report) {
     TRY(to, limits(4, true));
     TRY(plan, copy_plan(words, 7));
     TRY(trees, confine(ids, words[2], words[3]));
+    report.set_limits(to, trees.tree.get());
+    TRY_DO(copy(trees.source.get(), trees.tree.get(), plan, report));
+    report.done();
+    return ok;
+  }
+  if (words[0] == "copy-over" && words.size() > 7) {
+    TRY(to, limits(5, true));
+    TRY(plan, copy_plan(words, 8));
+    TRY(trees, confine_over(ids, words[2], words[3], words[4]));
     report.set_limits(to, trees.tree.get());
     TRY_DO(copy(trees.source.get(), trees.tree.get(), plan, report));
     report.done();

@@ -2,8 +2,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,24 +12,6 @@
 #include "sys/tree.h"
 
 namespace glovebox::image {
-
-namespace {
-
-Result<Fd> open_in_root(int root, const std::string& path, int flags) {
-  open_how how{};
-  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
-  long fd;
-  // EAGAIN: somebody renamed something while the kernel looked. Nobody but us does; bounded anyway.
-  for (int attempt = 0; attempt < 16; ++attempt) {
-    fd = ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how);
-    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
-  }
-  if (fd < 0) return sys_error(path);
-  return Fd(static_cast<int>(fd));
-}
-
-}  // namespace
 
 Result<std::string> clean_path(std::string_view name) {
   if (name.size() >= PATH_MAX) return Error{Code::invalid, "a name is too long"};
@@ -69,11 +49,11 @@ Result<std::vector<std::string>> names_in(int directory) {
 }
 
 Result<Fd> Place::look_up(const std::string& path) {
-  return open_in_root(root_, path, O_PATH | O_DIRECTORY);
+  return sys::open_in_root(root_, path, O_PATH | O_DIRECTORY);
 }
 
 Result<Fd> Place::open(const std::string& path, int flags) {
-  return open_in_root(root_, path, flags | O_NOFOLLOW);
+  return sys::open_in_root(root_, path, flags | O_NOFOLLOW);
 }
 
 // One by one from the top: a link in the middle leads where it leads, inside the root.
@@ -84,7 +64,11 @@ Result<Fd> Place::make(const std::string& path, mode_t mode) {
     so_far += so_far.empty() ? part : "/" + part;
     auto next = look_up(so_far);
     if (!next && next.error().code == Code::not_found) {
-      if (::mkdirat(at.get(), part.c_str(), mode) < 0) return sys_error(str("make ", so_far));
+      if (::mkdirat(at.get(), part.c_str(), mode) < 0) {
+        if (errno == EEXIST)
+          return Error{Code::invalid, str(so_far, " leads nowhere in this tree")};
+        return sys_error(str("make ", so_far));
+      }
       next = look_up(so_far);
     }
     if (!next) return std::move(next.error());

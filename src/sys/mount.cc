@@ -1,11 +1,13 @@
 #include "sys/mount.h"
 
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/fsuid.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -140,6 +142,35 @@ Result<void> own_mount_namespace() {
   if (::mount("none", "/", nullptr, MS_REC | MS_SLAVE, nullptr) < 0)
     return sys_error("keep our mounts to ourselves");
   return ok;
+}
+
+static Result<Fd> below(int root, const std::string& path) {
+  open_how how{};
+  how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+  long fd = ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how);
+  if (fd < 0) return sys_error(path);
+  return Fd(static_cast<int>(fd));
+}
+
+Result<Fd> mount_place(int root, const std::string& path, uid_t base) {
+  FileIds as_base(base);
+  std::string so_far;
+  TRY(at, below(root, ""));
+  for (const auto& part : split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part == "..") return Error{Code::invalid, str(path, ": a path that leads upwards")};
+    so_far += "/" + part;
+    auto next = below(root, so_far);
+    if (!next && next.error().code == Code::not_found) {
+      if (::mkdirat(at.get(), part.c_str(), 0755) < 0) return sys_error(str("make ", so_far));
+      next = below(root, so_far);
+    }
+    if (!next) return std::move(next.error());
+    at = std::move(*next);
+  }
+  if (so_far.empty()) return Error{Code::invalid, "the root is no place to mount at"};
+  return at;
 }
 
 Result<void> pivot_to(const std::string& new_root) {

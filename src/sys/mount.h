@@ -39,6 +39,11 @@ Result<Fd> make_overlay(const std::string& lower, const std::string& upper, cons
 // To be called before there are threads.
 Result<void> own_mount_namespace();
 
+// The directory `path` below `root`, the root of an overlay whose upper belongs to user `base`;
+// what is missing is made. Links on the way are followed inside the root, and no other mount is
+// entered: what was put there by somebody hostile can lead a mount nowhere else.
+Result<Fd> mount_place(int root, const std::string& path, uid_t base);
+
 // Makes `new_root` (a mount point) the root of this mount namespace and forgets the old one.
 Result<void> pivot_to(const std::string& new_root);
 

@@ -3,8 +3,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/openat2.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -219,6 +221,21 @@ Result<void> remove_tree(const std::string& path, const std::atomic<bool>* stop)
   if (!parent && errno == ENOENT) return ok;
   if (!parent) return sys_error(str("open the directory of ", trimmed));
   return remove_tree(parent.get(), trimmed.substr(trimmed.find_last_of('/') + 1), stop);
+}
+
+Result<Fd> open_in_root(int root, const std::string& path, int flags) {
+  open_how how{};
+  how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC);
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS;
+  long fd = -1;
+  // EAGAIN: somebody renamed something while the kernel looked. As often as somebody who only wants
+  // to hold us up can make it happen.
+  for (int attempt = 0; attempt < 16; ++attempt) {
+    fd = ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how);
+    if (fd >= 0 || (errno != EAGAIN && errno != EINTR)) break;
+  }
+  if (fd < 0) return sys_error(path);
+  return Fd(static_cast<int>(fd));
 }
 
 Result<void> make_dirs(const std::string& path, mode_t mode) {

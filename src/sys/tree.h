@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace glovebox::sys {
 
@@ -22,6 +23,10 @@ Result<void> remove_tree(int parent_fd, const std::string& name,
                          const std::atomic<bool>* stop = nullptr);
 Result<void> remove_tree(const std::string& path,
                          const std::atomic<bool>* stop = nullptr);  // for paths of ours alone
+
+// Opens `path` with the directory `root` as the end of the world: "..", absolute links and links
+// that change meanwhile lead nowhere else. A link at the end is followed too, unless O_NOFOLLOW.
+Result<Fd> open_in_root(int root, const std::string& path, int flags);
 
 // `path` and what is missing above it; what exists stays as it is. The mode is exact, whatever the
 // umask.

@@ -43,6 +43,12 @@ struct BoxLimits {
 
 std::string hosts_file(std::string_view hostname);  // of a box
 
+struct BoxMount {
+  std::string source;  // a directory below the state directory
+  std::string target;  // where it is in the box; made if it is not there
+  bool read_only = false;
+};
+
 struct PrepareBox {
   std::string id;
   std::uint32_t base = 0;           // first user id
@@ -50,6 +56,7 @@ struct PrepareBox {
   std::string usr_mask;             // likewise; empty: the image brings its own /usr
   BoxLimits limits;                 // what most boxes ask for
   bool spare = false;  // of the usual image and without anybody's files: the next engine may use it
+  std::vector<BoxMount> mounts = {};
 };
 std::string encode(const PrepareBox& message);
 Result<PrepareBox> decode_prepare(std::string_view payload);

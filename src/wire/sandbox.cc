@@ -16,6 +16,7 @@ constexpr std::size_t kImageBytes = 255;
 constexpr std::size_t kRules = 256;      // of one list of a network policy
 constexpr std::size_t kRuleBytes = 300;  // a host name is at most 253, and a port may follow
 constexpr std::size_t kPorts = 64;
+constexpr std::size_t kFileSystems = 16;
 constexpr std::int64_t kManagementPort = 9501;
 constexpr double kMinCpus = 0.1, kMaxCpus = 64;
 constexpr std::int64_t kMinMemoryMb = 64, kMaxMemoryMb = 1 << 20;
@@ -124,6 +125,33 @@ static Result<bool> asks(Members& members, std::string_view key) {
   return !value->get_array().empty();
 }
 
+// `prefetch` and `snapshot_id` of a file system are of the cloud's: the first changes nothing here,
+// the second is refused.
+static Result<std::vector<FileSystem>> decode_file_systems(Members& parent) {
+  std::vector<FileSystem> out;
+  const json::value* list = parent.take("file_systems");
+  if (!list) return out;
+  if (!list->is_array()) return parent.wrong("file_systems", "must be an array");
+  if (list->get_array().size() > kFileSystems)
+    return parent.wrong("file_systems", str("has more than ", kFileSystems, " entries"));
+  for (const json::value& item : list->get_array()) {
+    TRY(members, Members::of(item, "file_systems"));
+    TRY(id, members.text("file_system_id", 128));
+    TRY(path, members.text("mount_path", 4000));
+    TRY(read_only, members.flag("read_only"));
+    TRY(prefetch, members.flag("prefetch"));
+    TRY(snapshot, members.text("snapshot_id", 128));
+    members.done();
+    (void)prefetch;
+    if (!id || id->empty()) return members.wrong("file_system_id", "must name a volume");
+    if (!path || !path->starts_with('/')) return members.wrong("mount_path", "must be absolute");
+    if (snapshot && !snapshot->empty())
+      return members.wrong("snapshot_id", "volumes have no snapshots of their own here");
+    out.push_back({std::move(*id), std::move(*path), read_only.value_or(false)});
+  }
+  return out;
+}
+
 Result<void> decode_resources(Members& parent, CreateSandbox& create) {
   TRY(members, parent.object("resources"));
   if (!members) return ok;
@@ -156,7 +184,7 @@ Result<CreateSandbox> decode_create(std::string_view text) {
   TRY(name, decode_name(members));
   TRY(ports, decode_ports(members));
   TRY(unauthenticated, decode_unauthenticated(members));
-  TRY(file_systems, asks(members, "file_systems"));
+  TRY(file_systems, decode_file_systems(members));
   TRY(secrets, asks(members, "secret_names"));
   TRY(template_id, members.text("template_id", 128));
   TRY(isolation, members.text("isolation", 32));
@@ -176,7 +204,7 @@ Result<CreateSandbox> decode_create(std::string_view text) {
   create.name = name.value_or("");
   create.exposed_ports = std::move(ports).value_or(std::vector<int>{});
   create.allow_unauthenticated_access = unauthenticated.value_or(false);
-  create.has_file_systems = file_systems;
+  create.file_systems = std::move(file_systems);
   create.has_secrets = secrets;
   create.template_id = template_id.value_or("");
   create.isolation = isolation.value_or("");
@@ -264,6 +292,12 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   set_if(out, "error_details", record.error_details);
   if (!record.entrypoint.empty()) out["entrypoint"] = texts_json(record.entrypoint);
   if (record.network) out["network"] = network_json(*record.network);
+  if (!record.file_systems.empty()) {
+    json::array& list = out["file_systems"].emplace_array();
+    for (const FileSystem& fs : record.file_systems)
+      list.push_back(
+          {{"file_system_id", fs.id}, {"mount_path", fs.mount_path}, {"read_only", fs.read_only}});
+  }
   if (record.terminated_at) out["terminated_at"] = record.terminated_at;
   if (record.oom_kills) out["oom_kills"] = record.oom_kills;
   if (record.last_oom_kill_at) out["last_oom_kill_at"] = record.last_oom_kill_at;
@@ -368,6 +402,8 @@ static Result<SandboxRecord> record_of(const json::value& value) {
   TRY(ports, members.integers("exposed_ports", kPorts, 1, 65535));
   TRY(unauthenticated, members.flag("allow_unauthenticated_access"));
   TRY(network, decode_network(members));
+  TRY(file_systems, decode_file_systems(members));
+  record.file_systems = std::move(file_systems);
   record.created_at = created.value_or(0);
   record.terminated_at = terminated.value_or(0);
   record.timeout_secs = timeout.value_or(0);

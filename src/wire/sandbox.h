@@ -41,6 +41,14 @@ struct Network {
   std::vector<std::string> allow_out, deny_out;
 };
 
+// A volume, and where it is in the box.
+struct FileSystem {
+  std::string id;  // "file_system_id": a volume's id or name; in records its id
+  std::string mount_path;
+  bool read_only = false;
+  bool operator==(const FileSystem&) const = default;
+};
+
 struct CreateSandbox {
   std::string image;  // empty: the default image
   Resources resources;
@@ -51,8 +59,8 @@ struct CreateSandbox {
   std::string name;
   std::vector<int> exposed_ports;
   bool allow_unauthenticated_access = false;
-  bool has_file_systems = false, has_gpus = false,
-       has_secrets = false;  // refused by name until they come
+  std::vector<FileSystem> file_systems;
+  bool has_gpus = false, has_secrets = false;  // refused by name until they come
   std::string template_id;
   std::string pool_id;    // not from a client: a claim that makes a box of its own says it
   std::string isolation;  // ours: "namespace" or "auto"; empty: the engine's default
@@ -84,6 +92,7 @@ struct SandboxRecord {
   std::vector<std::string> entrypoint;
   std::optional<Network> network;
   std::vector<int> exposed_ports;
+  std::vector<FileSystem> file_systems;
   bool allow_unauthenticated_access = false;
   std::int64_t created_at = 0, terminated_at = 0;  // unix ms; 0: not yet
   std::string outcome, termination_reason, error_details;

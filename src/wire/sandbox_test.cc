@@ -34,7 +34,8 @@ TEST(Create, EveryMemberArrives) {
     "resources":{"cpus":0.5,"memory_mb":512.0,"disk_mb":2048,"gpus":[{"count":1,"model":"T4"}]},
     "timeout_secs":0,"entrypoint":["sleep","300"],"name":"box-1","exposed_ports":[80,8080],
     "network":{"allow_internet_access":false,"allow_out":["10.0.0.0/8","*.example.com:443"]},
-    "allow_unauthenticated_proxy_access":true,"snapshot_id":"s1","file_systems":[{}],"secret_names":[],
+    "allow_unauthenticated_proxy_access":true,"snapshot_id":"s1","secret_names":[],
+    "file_systems":[{"file_system_id":"v1","mount_path":"/data","read_only":true,"prefetch":true}],
     "template_id":"t","isolation":"namespace"})");
   ASSERT_TRUE(create) << create.error().what;
   EXPECT_EQ(create->image, "tensorlake/ubuntu-minimal");
@@ -48,7 +49,7 @@ TEST(Create, EveryMemberArrives) {
   EXPECT_EQ(create->network->allow_out.size(), 2u);
   EXPECT_TRUE(create->allow_unauthenticated_access);
   EXPECT_TRUE(create->has_gpus);
-  EXPECT_TRUE(create->has_file_systems);
+  EXPECT_EQ(create->file_systems, (std::vector<FileSystem>{{"v1", "/data", true}}));
   EXPECT_FALSE(create->has_secrets);
   EXPECT_EQ(create->snapshot_id, "s1");
   EXPECT_EQ(create->template_id, "t");
@@ -94,6 +95,11 @@ TEST(Create, TheErrorNamesTheMember) {
       {R"({"network":{"deny_out":[""]}})", "network.deny_out"},
       {R"({"network":true})", "network"},
       {R"({"file_systems":{}})", "file_systems"},
+      {R"({"file_systems":[{"mount_path":"/data"}]})", "file_systems.file_system_id"},
+      {R"({"file_systems":[{"file_system_id":"v1","mount_path":"data"}]})",
+       "file_systems.mount_path"},
+      {R"({"file_systems":[{"file_system_id":"v1","mount_path":"/data","snapshot_id":"s"}]})",
+       "file_systems.snapshot_id"},
       {R"({"isolation":"none"})", "isolation"},
       {R"({"allow_unauthenticated_access":1})", "allow_unauthenticated_access"},
   };

@@ -127,7 +127,7 @@ def test_random_moments(tmp):
         same(gb, counts, "after all rounds")
 
 
-ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback"}  # verbs with a crash test of their own
+ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume"}  # verbs with a crash test of their own
 
 
 def fault_points():

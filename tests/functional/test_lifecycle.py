@@ -217,8 +217,7 @@ def updates(api, check):
 
 def refused_by_name(api, check):
     with check("what is not there yet is refused, and the answer names it"):
-        for member, value in (("template_id", "t1"), ("secret_names", ["x"]),
-                              ("file_systems", [{"file_system_id": "f", "mount_path": "/mnt/f"}]), ("isolation", "gvisor"),
+        for member, value in (("template_id", "t1"), ("secret_names", ["x"]), ("isolation", "gvisor"),
                               ("network", {"allow_out": ["example.com"]})):
             reply = api.call("POST", "/sandboxes", {member: value})
             reply.refused(501, "NOT_IMPLEMENTED")
