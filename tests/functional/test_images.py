@@ -162,6 +162,45 @@ def test_hostile(tmp):
         check.done()
 
 
+def test_with_others(tmp):
+    """Snapshots, pools and sandboxes that are started again keep the image they were made above, whatever its name means by now."""
+    with Glovebox(tmp) as gb:
+        check, api = Checks(), api_of(gb)
+        import_image(api, root_tar({"etc/which": "old\n"}), "img:1").expect(201)
+        source = api.create(image="img:1", name="source")
+        gb_box(gb, source.id).sh("echo mine > /etc/note").ok()
+        taken = api.call("POST", f"/sandboxes/{source.id}/snapshot", {}).expect(202).json["snapshot_id"]
+        eventually(lambda: api.call("GET", f"/snapshots/{taken}").expect(200).json["status"] == "completed", 20, "the snapshot")
+        pool = api.call("POST", "/sandbox-pools", {"image": "img:1", "warm_containers": 1, "max_containers": 2}).expect(200, 201).json["pool_id"]
+        eventually(lambda: api.call("GET", f"/sandbox-pools/{pool}").json["containers"], 20, "a warm sandbox")
+        import_image(api, root_tar({"etc/which": "new\n"}), "img:1").expect(201)
+        gb.kill_engine()
+        api = api_of(gb)
+        with check("a snapshot"):
+            api.delete(source.id).expect()
+            box = api.create(snapshot_id=taken)
+            equal(gb_box(gb, box.id).sh("cat /etc/which /etc/note").ok().stdout, "old\nmine\n")
+            api.call("POST", "/images/prune", {}).expect(200)
+            again = api.create(snapshot_id=taken)
+            equal(gb_box(gb, again.id).sh("cat /etc/which").ok().stdout, "old\n")
+        with check("a fork, and a rollback"):
+            copies = api.call("POST", f"/sandboxes/{box.id}/copy?times=2").expect(200, 201).json["sandboxes"]
+            for copy in copies:
+                equal(gb_box(gb, copy["sandbox_id"]).sh("cat /etc/which /etc/note").ok().stdout, "old\nmine\n")
+        with check("a warm sandbox of a pool, after a restart"):
+            claimed = api.call("POST", f"/sandbox-pools/{pool}/sandboxes").expect(200, 201).json["sandbox_id"]
+            assert gb_box(gb, claimed).sh("cat /etc/which").ok().stdout in ("old\n", "new\n")
+        with check("a new one has what the name means now"):
+            equal(gb_box(gb, api.create(image="img:1").id).sh("cat /etc/which").ok().stdout, "new\n")
+        with check("and when all are gone, the old files go"):
+            api.delete_all()
+            api.call("DELETE", f"/snapshots/{taken}").expect(200, 202, 204)
+            eventually(lambda: api.call("DELETE", f"/sandbox-pools/{pool}").status in (200, 202, 204, 404), 20, "the pool goes")
+            api.call("DELETE", "/images/img:1").expect(204)
+            eventually(lambda: api.call("POST", "/images/prune", {}).expect(200) and not roots(gb), 30, "no roots are left")
+        check.done()
+
+
 def test_pressed(tmp):
     """Two at once, a client that goes away in the middle, a disk without room."""
     with Glovebox(tmp) as gb:
@@ -223,4 +262,4 @@ def test_killed(tmp):
 
 
 if __name__ == "__main__":
-    run(test_images, test_hostile, test_pressed, test_killed)
+    run(test_images, test_hostile, test_with_others, test_pressed, test_killed)
