@@ -3,7 +3,6 @@ labels: privileged timeout=900
 """
 import json
 import os
-import re
 import shutil
 import subprocess
 
@@ -12,16 +11,14 @@ from node_packages import HERE, PACKAGES, installed, node
 
 SDK = {name: PACKAGES[name] for name in ("tensorlake", "node")}
 SHARED = ("common.mjs", "methods.mjs", "box_common.mjs")
-SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_pools.mjs", "box_snapshots.mjs")
-# Of parts that are not there yet, with scripts of their own.
-LATER = re.compile("FileSystem")
+SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_pools.mjs", "box_snapshots.mjs", "box_volumes.mjs")
 
 
 def play(gb, tmp, packages, folder, script):
     """Runs one script; gives the methods it called, those there are, and whether all its promises were kept."""
     done = subprocess.run([node(packages), os.path.join(folder, script)], capture_output=True, text=True, timeout=400,
                           env={"PATH": "/usr/bin:/bin", "HOME": tmp, "TENSORLAKE_API_URL": gb.url, "TENSORLAKE_API_KEY": gb.key,
-                               "TENSORLAKE_SANDBOX_IMAGE": "host", "NO_PROXY": "127.0.0.1,localhost",
+                               "TENSORLAKE_SANDBOX_IMAGE": "tensorlake/ubuntu-minimal", "NO_PROXY": "127.0.0.1,localhost",
                                "no_proxy": "127.0.0.1,localhost"})
     lists = {"CALLED": [], "KNOWN": []}
     for line in done.stdout.splitlines():
@@ -54,8 +51,7 @@ def test(tmp):
     finally:
         shutil.rmtree(folder)
     assert not broken, f"broken promises in {' '.join(broken)}"
-    never = sorted(name for name in known - called if not LATER.search(name))
-    assert known and not never, f"never called: {' '.join(never)}"
+    assert known and called >= known, f"never called: {' '.join(sorted(known - called))}"
 
 
 OLD = """

@@ -21,7 +21,7 @@ await check("attached to a running one and detached, or refused by name", async 
   const box = await Sandbox.create();
   for (const attempt of [() => box.attachFileSystem(shared.id, "/mnt/live"), () => client.attachFileSystem(box.sandboxId, shared.id, "/mnt/live2"),
                          () => box.detachFileSystem("/mnt/live"), () => client.detachFileSystem(box.sandboxId, "/mnt/live2")])
-    await attempt().catch((error) => assert.ok([400, 404, 409, 501].includes(error.status), `${error.constructor.name} ${error.message}`));
+    await attempt().catch((error) => assert.ok([400, 404, 409, 501].includes(error.status ?? error.statusCode), `${error.constructor.name} ${error.message}`));
   await box.terminate();
 });
 await check("deleted once nothing has it", async () => {
