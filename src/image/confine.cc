@@ -1,12 +1,8 @@
 #include "image/confine.h"
 
 #include <fcntl.h>
-#include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -15,32 +11,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <tuple>
-#include <vector>
 
+#include "sys/call_filter.h"
 #include "sys/mount.h"
 #include "sys/namespaces.h"
 
 namespace glovebox::image {
 
 namespace {
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-constexpr bool kSanitized = true;  // It maps terabytes, and reports through calls we refuse.
-#else
-constexpr bool kSanitized = false;
-#endif
-#else
-constexpr bool kSanitized = false;
-#endif
-
-#if defined(__x86_64__)
-constexpr std::uint32_t kArch = AUDIT_ARCH_X86_64;
-#elif defined(__aarch64__)
-constexpr std::uint32_t kArch = AUDIT_ARCH_AARCH64;
-#endif
 
 constexpr rlim_t kMemory = 1 << 30;  // names of a large layer, and the largest window of xz
 constexpr rlim_t kOpenFiles = 64;
@@ -99,34 +78,15 @@ constexpr int kCalls[] = {
 };
 
 Result<void> limit(decltype(RLIMIT_AS) what, rlim_t to) {
-  rlimit both{to, to};
-  if (::setrlimit(what, &both) < 0) return sys_error("set a limit");
+  if (!sys::limit_to(what, to)) return sys_error("set a limit");
   return ok;
 }
 
 Result<void> install_filter() {
-  std::vector<sock_filter> filter = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, arch)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kArch, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-  };
-  for (int call : kCalls) {
-    filter.push_back(BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 1));
-    filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW));
-  }
-  for (int call : {SYS_mmap, SYS_mprotect})  // memory, but none that can be executed
-    for (const sock_filter& line : std::initializer_list<sock_filter>{
-             BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(call), 0, 4),
-             BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[2])),
-             BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, PROT_EXEC, 1, 0),
-             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-             BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)})
-      filter.push_back(line);
-  // What a library would like beside (a locale, a program for a filter) fails, and is no crime.
-  filter.push_back(BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM));
-  sock_fprog program{static_cast<unsigned short>(filter.size()), filter.data()};
-  if (::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0) return sys_error("seccomp");
+  sys::CallFilter filter;
+  for (int call : kCalls) filter.allow(call);
+  for (int call : {SYS_mmap, SYS_mprotect}) filter.allow_data(call);
+  if (!filter.install()) return sys_error("seccomp");
   return ok;
 }
 
@@ -226,9 +186,9 @@ Result<Trees> confine(const Plan& plan) {
   TRY_DO(sys::enter(namespaces));
   TRY_DO(give_up_privileges());
   ::umask(0);
-  if (kSanitized) return trees;
+  if (sys::kSanitized) return trees;
   TRY_DO(limit(RLIMIT_AS, kMemory));
-  TRY_DO(limit(RLIMIT_CORE, 0));
+  if (!sys::no_core_files()) return sys_error("no core files");
   TRY_DO(limit(RLIMIT_NOFILE, kOpenFiles));
   TRY_DO(install_filter());
   return trees;
