@@ -25,8 +25,15 @@ constexpr Millis kStopLimit = 15s;  // for telling the service at the end
 constexpr std::size_t kLastWords = 3, kLine = 300;
 
 // In place of a credential, which the box has none of. The worker looks at its beginning to know
-// whether the queue is ours.
+// whether the queue is ours, and at where it is to know what the uplink's credential may do: memory
+// stores take the token of an item only.
 constexpr std::string_view kNoKey = "held-by-the-uplink", kNoKeyOfOurs = "gb-held-by-the-uplink";
+
+std::pair<std::string, std::string> no_credential(bool of_ours, bool is_token) {
+  const std::string word(of_ours ? kNoKeyOfOurs : kNoKey);
+  if (!is_token) return {"ANTHROPIC_ENVIRONMENT_KEY", word};
+  return {"ANTHROPIC_WORK_SECRET", base64url(str(R"({"sessions_token":")", word, "\"}"))};
+}
 
 }  // namespace
 
@@ -98,8 +105,7 @@ Task<void> start_worker(State run, std::string program) {
                   "--workdir=/workspace",
                   "--log-format=json",
                   str("--max-idle=", options.max_idle.count(), "ms")};
-  process.env = {{"ANTHROPIC_ENVIRONMENT_KEY",
-                  std::string(run->impl->service_is_ours ? kNoKeyOfOurs : kNoKey)}};
+  process.env = {no_credential(run->impl->service_is_ours, !run->work.token.empty())};
   CO_FAULT("orchestrator.before_worker");
   CO_TRY(begun, co_await run->impl->engine->start(run->box.id, std::move(process)));
   CO_FAULT("orchestrator.after_worker");

@@ -33,7 +33,7 @@ class Place:
     def box(self, session):
         """Its box, once the worker runs there."""
         fold = session.lower().replace("_", "-")
-        found = eventually(lambda: [b for b in api_of(self.gb).alive() if fold in (b.get("name") or "")], 30, "the session's box")[0]
+        found = eventually(lambda: [b for b in api_of(self.gb).alive() if fold in (b.get("name") or "") and b["status"] == "running"], 30, "the session's box")[0]
         return api_of(self.gb).box(found["id"])
 
     def worker(self, box):

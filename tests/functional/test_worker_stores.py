@@ -8,48 +8,17 @@ import json
 import os
 import signal
 import time
-import uuid
 import zipfile
 
 from fake_messages import FakeMessages, stream, text, tool
 from harness import SYSTEM, Glovebox, run, wait_for
-from sessions import TOOLSET, Brain, brief, lawful, plain
-from support import equal, eventually, slurp
+from sessions import TOOLSET, Brain
+from stores import CALLS, NOTES, SKILL, Stores, form, remembered, upload
+from support import equal, slurp
 from workers import OFFICIAL, OURS, PROGRAM, Place
 
-SKILL = {"x/SKILL.md": "---\nname: climbing\ndescription: How to climb.\n---\nRun bin/up.\n", "x/bin/up": "#!/bin/sh\necho went up\n",
-         "x/deep/er/notes.txt": "a note\n", "x/empty": ""}
-MEMORY = {"/a.md": "first", "/deep/er/b.md": "second grüezi", "/old.md": "goes away"}
-READ_ONLY = {"/law.md": "thou shalt not write"}
-TREES = "find skills /mnt/memory -printf '%y %m %s %p\\n' | grep -v '^d [0-9]* [0-9]* /mnt/memory$' | sed 's/^d \\([0-9]*\\) [0-9]* /d \\1 /' | sort"
-NOTES, LAW = "/mnt/memory/notes", "/mnt/memory/law"
-CALLS = [
-    ("bash", {"command": TREES}),
-    ("bash", {"command": "skills/climbing/bin/up; cat skills/climbing/deep/er/notes.txt"}),
-    ("read", {"file_path": f"{NOTES}/deep/er/b.md"}),
-    ("write", {"file_path": f"{NOTES}/new.md", "content": "by a tool\n"}),
-    ("edit", {"file_path": f"{NOTES}/a.md", "old_string": "first", "new_string": "changed"}),
-    ("write", {"file_path": f"{LAW}/new.md", "content": "no"}),
-    ("edit", {"file_path": f"{LAW}/law.md", "old_string": "not", "new_string": "surely"}),
-    ("read", {"file_path": f"{LAW}/law.md"}),
-    ("read", {"file_path": "/mnt/memory/other"}),
-    ("glob", {"pattern": "**/*.md", "path": NOTES}),
-    ("grep", {"pattern": "grüezi", "path": NOTES}),
-    ("bash", {"command": f"mkdir {NOTES}/made; echo by the shell > {NOTES}/made/shell.md; rm {NOTES}/old.md; head -c 9 /dev/zero > {NOTES}/binary; ln -s a.md {NOTES}/link"}),
-]
 # On a /mnt that is gone with it, each in a directory of the same name.
 APART = """mount -t tmpfs none /mnt && mount --bind "$1" "$2" && cd "$2" || exit 1; shift 2; "$@"; exit $?"""
-
-
-def form(brain, files):
-    mark = uuid.uuid4().hex
-    body = b"".join(f'--{mark}\r\nContent-Disposition: form-data; name="files[]"; filename="{name}"\r\n\r\n'.encode() + content + b"\r\n"
-                    for name, content in files.items()) + f"--{mark}--\r\n".encode()
-    return brain.call("POST", "/v1/skills", body, {"Content-Type": f"multipart/form-data; boundary={mark}"})
-
-
-def upload(brain, files):
-    return form(brain, {name: content.encode() for name, content in files.items()}).expect(200, 201).json["id"]
 
 
 def archive(*members):
@@ -77,43 +46,9 @@ def hostile_uploads(brain):
         equal({one.filename: one.external_attr >> 16 for one in packed.infolist()}, {"hostile/SKILL.md": 0o100644, "hostile/bin/run": 0o100755}, "the zip of a zip")
 
 
-def memory_store(brain, name, memories):
-    store = brain.post("/v1/memory_stores", {"name": name}).expect(200, 201).json["id"]
-    for path, content in memories.items():
-        brain.post(f"/v1/memory_stores/{store}/memories", {"path": path, "content": content}).expect(200, 201)
-    return store
-
-
 def in_any_order(name, answer):
     """The tool `glob` lists the newest first, and the files of a store are loaded side by side."""
     return (sorted(answer[0].split("\n")), answer[1]) if name == "glob" else answer
-
-
-def remembered(brain, store):
-    rows = brain.get(f"/v1/memory_stores/{store}/memories?view=full&limit=20").expect(200).json["data"]
-    return {row["path"]: row["content"] for row in rows}
-
-
-class Stores:
-    """A session with a skill, a store and one only to read; stores of its own, so that sessions can be compared."""
-
-    def __init__(self, brain, agent, environment, mark):
-        self.brain = brain
-        self.notes, self.law = memory_store(brain, "notes", MEMORY), memory_store(brain, "law", READ_ONLY)
-        self.id = brain.session(agent, environment, resources=[
-            {"type": "memory_store", "memory_store_id": self.notes},
-            {"type": "memory_store", "memory_store_id": self.law, "access": "read_only"}])["id"]
-        brain.say(self.id, mark)
-
-    def answers(self, limit=60):
-        events = lawful(self.brain.settled(self.id, limit))
-        return [(plain(e["content"]), e["is_error"]) for e in events if e["type"] == "user.tool_result"], brief(events)
-
-    def expect_notes(self):
-        wanted = {**MEMORY, "/a.md": "changed", "/new.md": "by a tool\n", "/made/shell.md": "by the shell\n"}
-        del wanted["/old.md"]
-        eventually(lambda: remembered(self.brain, self.notes) == wanted, 40, "the notes at the brain")
-        equal(remembered(self.brain, self.law), READ_ONLY, "what is only to read")
 
 
 def served_by(gb, tmp, agent, kind):
