@@ -1,12 +1,9 @@
 #include "engine/snapshot_records.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <sys/utsname.h>
 
-#include <cassert>
-
 #include "wire/decode.h"
+#include "wire/mac.h"
 
 namespace glovebox::engine {
 
@@ -83,18 +80,7 @@ namespace {
 constexpr std::string_view kPurpose = "glovebox snapshot 1\n";
 
 std::string mac_of(std::string_view text, const Secret& key) {
-  std::string message = str(kPurpose, text);
-  std::string mac(EVP_MAX_MD_SIZE, '\0');
-  unsigned int size = 0;
-  std::string_view bytes = key.reveal();
-  const unsigned char* done =
-      HMAC(EVP_sha256(), bytes.data(), static_cast<int>(bytes.size()),
-           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-           reinterpret_cast<unsigned char*>(mac.data()), &size);
-  assert(done);
-  (void)done;
-  mac.resize(size);
-  return mac;
+  return wire::hmac_sha256(str(kPurpose, text), key);
 }
 
 }  // namespace

@@ -1,12 +1,10 @@
 #include "wire/token.h"
 
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
-
 #include <algorithm>
 #include <cassert>
 
 #include "wire/bytes.h"
+#include "wire/mac.h"
 
 namespace glovebox::wire {
 
@@ -20,19 +18,7 @@ constexpr std::size_t kTokenBytes = 4096;
 constexpr std::size_t kFieldBytes = 256, kVerbs = 64;
 
 std::string mac_of(std::string_view payload, const Secret& key) {
-  std::string message = str(kPurpose, payload);
-  std::string mac(EVP_MAX_MD_SIZE, '\0');
-  unsigned int size = 0;
-  std::string_view bytes = key.reveal();
-  // Fails only when SHA-256 is not to be had, and then nothing here may go on.
-  const unsigned char* done =
-      HMAC(EVP_sha256(), bytes.data(), static_cast<int>(bytes.size()),
-           reinterpret_cast<const unsigned char*>(message.data()), message.size(),
-           reinterpret_cast<unsigned char*>(mac.data()), &size);
-  assert(done);
-  (void)done;
-  mac.resize(size);
-  return mac;
+  return hmac_sha256(str(kPurpose, payload), key);
 }
 
 Result<Capability> decode(std::string_view payload) {

@@ -1,12 +1,12 @@
 #include "wire/webhook.h"
 
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
 
 #include <cassert>
 #include <cstdlib>
 
 #include "base/random.h"
+#include "wire/mac.h"
 
 namespace glovebox::wire {
 
@@ -46,15 +46,7 @@ Result<Secret> webhook_key(std::string_view secret) {
 
 std::string sign_webhook(const Secret& key, std::string_view id, std::int64_t unix_secs,
                          std::string_view body) {
-  std::string message = str(id, '.', unix_secs, '.', body);
-  unsigned char mac[EVP_MAX_MD_SIZE];
-  unsigned int size = 0;
-  std::string_view bytes = key.reveal();
-  // Fails only when SHA-256 is not to be had, and then nothing here may go on.
-  if (!HMAC(EVP_sha256(), bytes.data(), static_cast<int>(bytes.size()),
-            reinterpret_cast<const unsigned char*>(message.data()), message.size(), mac, &size))
-    std::abort();
-  return str(kVersion, base64({reinterpret_cast<const char*>(mac), size}));
+  return str(kVersion, base64(hmac_sha256(str(id, '.', unix_secs, '.', body), key)));
 }
 
 Result<void> verify_webhook(std::span<const Secret> keys, const WebhookHeaders& headers,
