@@ -81,6 +81,7 @@ Result<int> run(Context& context, Args& args, Output& out) {
         "what shall it do? Give a PROMPT, or - to read it from stdin, or set the variable PROMPT");
   if (session && (args.option("--agent") || args.option("--environment") || args.option("--title")))
     return usage_error("--agent, --environment and --title are for a new session");
+  TRY(lost_after, parse_duration(args.option("--retry-for").value_or("5m")), "--retry-for");
   bool ours = !context.url && !context.variable("GLOVEBOX_BRAIN_URL");
   if (ours && context.ensure_started) TRY_DO(context.ensure_started(context, out));
 
@@ -98,7 +99,8 @@ Result<int> run(Context& context, Args& args, Output& out) {
                  .style = style_of(context, args),
                  .can_ask = ::isatty(STDIN_FILENO) && ::isatty(STDERR_FILENO),
                  .fresh = !session,
-                 .environment = text_of(*record, "environment_id")};
+                 .environment = text_of(*record, "environment_id"),
+                 .lost_after = lost_after};
   std::string id = spec.session;
   if (spec.json) {
     out.text(json::serialize(*record) + "\n");
@@ -109,16 +111,17 @@ Result<int> run(Context& context, Args& args, Output& out) {
     if (prompt) out.text(str(spec.style.bold(">"), " ", printable_lines(*prompt), "\n"));
   }
   Style style = spec.style;
-  TRY(code, drive(*brain, std::move(spec), out), "session ", id);
-  if (code > 128) {
-    out.note(
-        str("\nglovebox: left; the session goes on. Come back to it: glovebox session "
-            "--session=",
-            id, "   or stop it: glovebox sessions interrupt ", id));
+  TRY(end, drive(*brain, std::move(spec), out), "session ", id);
+  if (end.how == Driven::How::left || end.how == Driven::How::lost) {
+    out.note(str(end.how == Driven::How::left ? "\nglovebox: left" : "glovebox: lost",
+                 "; the session goes on. Come back to it: glovebox session --session=", id,
+                 "   or stop it: glovebox sessions interrupt ", id));
+  } else if (end.how == Driven::How::terminated) {
+    out.note("glovebox: this session has ended for good");
   } else if (!context.json_asked) {
     out.text(style.dim("go on with it: " + again(context, printable(id))) + "\n");
   }
-  return code;
+  return end.code();
 }
 
 }  // namespace
@@ -127,7 +130,7 @@ const Command kSession{
     .name = "session",
     .usage =
         "session [PROMPT] [--session=SESSION] [--agent=AGENT] [--environment=ENVIRONMENT] "
-        "[--title=TEXT] [--prompt-file=FILE] [--no-color] [-- PROMPT]",
+        "[--title=TEXT] [--prompt-file=FILE] [--retry-for=DURATION] [--no-color] [-- PROMPT]",
     .help =
         "Give an agent something to do and follow it to the end.\n"
         "\n"
@@ -137,8 +140,16 @@ const Command kSession{
         "if it does not run here. Where the agent has to ask, you are asked; in a pipe stderr "
         "says\n"
         "how to answer. --json prints the session and then its events, one per line; a pipe alone\n"
-        "changes nothing. Ctrl-C leaves, and the session goes on.\n"
-        "Exit codes: 0 the turn ended by itself, 1 it failed, 130 you left it.",
+        "changes nothing.\n"
+        "Ctrl-C interrupts the turn and shows its end; a second one leaves, and the session goes "
+        "on.\n"
+        "A connection that breaks is made anew, for --retry-for (5m), and nothing is missed or "
+        "shown\n"
+        "twice.\n"
+        "Exit codes: 0 the turn ended by itself, 1 it failed, 3 no such session, 5 the session "
+        "has\n"
+        "ended for good, 6 the brain is not to be reached any more, 130 you interrupted or left "
+        "it.",
     .run = run};
 
 }  // namespace glovebox::cli

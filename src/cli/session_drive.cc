@@ -1,17 +1,13 @@
 #include "cli/session_drive.h"
 
 #include <signal.h>
-#include <termios.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <cerrno>
-#include <map>
-#include <set>
 
 #include "cli/blocked_signals.h"
 #include "cli/json_text.h"
+#include "cli/session_drive_impl.h"
 #include "cli/wait.h"
 #include "net/deadline.h"
 
@@ -19,40 +15,8 @@ namespace glovebox::cli {
 
 namespace json = boost::json;
 
-namespace {
-
-constexpr Millis kFirstBackoff = 250ms, kLongestBackoff = 8s;
-constexpr Millis kPatience = 300s;  // for a brain that has gone away
-
-struct Driver {
-  BrainClient& brain;
-  DriveSpec spec;
-  Output& out;
-
-  std::set<std::string> seen;
-  std::map<std::string, json::object> calls;  // tool calls that somebody may be asked about
-  std::set<std::string> told;                 // those a person has been asked about, or told of
-  // The message whose turn this is. What came before it is of no interest here, also not an end.
-  std::string anchor;
-  bool anchor_seen = false, in_line = false;
-  bool resuming = false;  // the next "running" only goes on after a tool call
-  bool failed = false;
-  std::optional<int> code;
-  // Since when a tool call waits for a worker.
-  std::optional<std::chrono::steady_clock::time_point> waiting_since;
-
-  std::string path(std::string_view rest) const {
-    return str("/v1/sessions/", http::encode_path(spec.session), rest);
-  }
-};
-
-void show(Driver* self, const json::object& event) {
-  if (self->spec.json) return self->out.text(json::serialize(event) + "\n");
-  EventText shown = describe(event, self->spec.style);
-  if (shown.text.empty()) return;
-  if (!shown.is_error) return self->out.text(shown.text);
-  shown.text.pop_back();  // note() ends the line
-  self->out.note(shown.text);
+std::string Driver::path(std::string_view rest) const {
+  return str("/v1/sessions/", http::encode_path(spec.session), rest);
 }
 
 Result<json::object> parse_event(const std::string& text) {
@@ -62,89 +26,27 @@ Result<json::object> parse_event(const std::string& text) {
   return std::move(event.as_object());
 }
 
-// A line typed by the person; what was typed before we asked is no answer.
-Task<std::string> typed_line(std::string question) {
-  ::tcflush(STDIN_FILENO, TCIFLUSH);
-  CO_TRY_DO(write_fd(STDERR_FILENO, question));
-  std::string line;
-  for (;;) {
-    CO_TRY_DO(co_await net::readable(STDIN_FILENO, net::kForever));
-    char piece[256];
-    ssize_t n = ::read(STDIN_FILENO, piece, sizeof piece);
-    if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
-    if (n <= 0) co_return Error{Code::gone, "nobody answers"};
-    line.append(piece, static_cast<std::size_t>(n));
-    if (line.ends_with('\n')) co_return std::string(trim(line));
+bool is_final(const Error& error) {
+  switch (error.code) {
+    case Code::invalid:
+    case Code::unauthenticated:
+    case Code::forbidden:
+    case Code::not_found:
+    case Code::cancelled: return true;
+    default: return false;
   }
 }
 
-std::string shell_word(std::string_view text) {
-  bool plain = text.find_first_not_of(
-                   "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == text.npos;
-  return plain ? std::string(text) : str("'", text, "'");
-}
+namespace {
 
-// How to answer from elsewhere.
-std::string how_to_answer(const Driver& self, const std::string& id, const json::object& call) {
-  std::string session = shell_word(self.spec.session);
-  if (text_of(call, "type") == "agent.custom_tool_use")
-    return str("glovebox: ", printable(text_of(call, "name")),
-               " is a tool of the application, which answers with: glovebox sessions send ",
-               session, " --event='{\"type\":\"user.custom_tool_result\",\"custom_tool_use_id\":\"",
-               printable(id), "\",\"content\":[{\"type\":\"text\",\"text\":\"…\"}]}'");
-  return str("glovebox: ", printable(text_of(call, "name")),
-             " waits to be allowed: glovebox sessions confirm ", session, " ", printable(id),
-             " allow|deny");
-}
-
-Task<void> confirm(Driver* self, std::string id, bool allow) {
-  auto sent =
-      co_await self->brain.call("POST", self->path("/events"), confirmation_events(id, allow, ""));
-  // Somebody else may have been quicker.
-  if (!sent) self->out.note(str("glovebox: ", sent.error().what));
-  co_return ok;
-}
-
-Task<void> ask(Driver* self, std::string id, json::object call) {
-  if (self->spec.can_ask && text_of(call, "type") != "agent.custom_tool_use") {
-    std::string question = str("allow ", printable(text_of(call, "name")), "  ",
-                               printable(cut(call_summary(call), 1000)), " ? [y/N] ");
-    auto answer = co_await typed_line(std::move(question));
-    if (answer) {
-      std::string word = lower(*answer);
-      co_return co_await confirm(self, std::move(id), word == "y" || word == "yes");
-    }
-    if (answer.error().code != Code::gone) co_return std::move(answer.error());
-    (void)write_fd(STDERR_FILENO, "\n");
-    self->spec.can_ask = false;
-  }
-  self->out.note(how_to_answer(*self, id, call));
-  co_return ok;
-}
-
-// An idle session that needs something: tool calls are a worker's business, unless they wait for a
-// verdict or are the application's own.
-Task<void> wait_for_people(Driver* self, json::object idle) {
-  boost::system::error_code wrong;
-  json::value event(std::move(idle));
-  const json::value* ids = event.find_pointer("/stop_reason/event_ids", wrong);
-  if (!ids || !ids->is_array()) co_return ok;
-  std::vector<std::string> asking;
-  for (const json::value& id : ids->as_array())
-    if (id.is_string() && self->calls.contains(std::string(id.as_string())) &&
-        self->told.insert(std::string(id.as_string())).second)
-      asking.emplace_back(id.as_string());
-  if (asking.empty()) {
-    self->waiting_since = std::chrono::steady_clock::now();
-    co_return ok;
-  }
-  if (!self->spec.json)
-    self->out.text(self->spec.style.dim("· requires_action (it waits for your answer)") + "\n");
-  for (std::string& id : asking) {
-    json::object call = self->calls[id];
-    CO_TRY_DO(co_await ask(self, std::move(id), std::move(call)));
-  }
-  co_return ok;
+void show(Driver* self, const json::object& event) {
+  if (self->spec.json) return self->out.text(json::serialize(event) + "\n");
+  EventText shown = describe(event, self->spec.style);
+  if (shown.text.empty()) return;
+  if (std::exchange(self->in_question, false)) self->out.note("");
+  if (!shown.is_error) return self->out.text(shown.text);
+  shown.text.pop_back();  // note() ends the line
+  self->out.note(shown.text);
 }
 
 // A message that had to wait in line is only answered by a turn that began after it was taken: the
@@ -175,41 +77,53 @@ Task<void> take(Driver* self, json::object event) {
 
   if (type == "agent.custom_tool_use" || text_of(event, "evaluated_permission") == "ask")
     self->calls[id] = event;
-  if (type == "user.tool_confirmation") self->told.insert(text_of(event, "tool_use_id"));
+  if (type == "user.tool_confirmation" || type == "user.tool_result") {
+    self->told.insert(text_of(event, "tool_use_id"));
+    self->settled.insert(text_of(event, "tool_use_id"));
+    self->asked_or_settled.notify();
+  }
   if (type == "session.status_running") self->failed = false;
   if (type == "session.error" &&
       text_at(json::value(event), "/error/retry_status/type") != "retrying")
     self->failed = true;
-  if (type == "session.status_terminated" || type == "session.deleted") self->code = 1;
+  if (type == "session.status_terminated" || type == "session.deleted")
+    self->end = {Driven::How::terminated};
   if (type != "session.status_idle") co_return ok;
   self->resuming = !ends_turn(event);
-  if (self->resuming) co_return co_await wait_for_people(self, std::move(event));
+  if (self->resuming) {
+    wait_for_people(self, event);
+    co_return ok;
+  }
   if (!self->anchor_seen) co_return ok;
-  if (self->in_line) {
+  if (self->in_line && !self->interrupted) {
     CO_TRY(taken, co_await was_taken(self, text_of(event, "processed_at")));
     if (!taken) co_return ok;
   }
   bool well = text_at(json::value(event), "/stop_reason/type") == "end_turn" && !self->failed;
-  self->code = well ? 0 : 1;
+  self->end = {self->interrupted ? Driven::How::interrupted
+               : well            ? Driven::How::done
+                                 : Driven::How::failed};
   co_return ok;
 }
 
 // The history from the anchor on, oldest first; without an anchor from the last message on, which
-// becomes it.
+// becomes it. After a break: back to where a whole page is known already.
 Task<std::vector<json::object>> history(Driver* self) {
   std::vector<json::object> found;
   std::string page;
   for (;;) {
     CO_TRY(text, co_await self->brain.call(
-                     "GET", self->path("/events?order=desc&limit=1000") +
+                     "GET", self->path("/events?order=desc&limit=100") +
                                 (page.empty() ? "" : "&page=" + http::encode_query(page))));
     CO_TRY(answer, parse_event(text));
     json::value* data = answer.if_contains("data");
     if (!data || !data->is_array()) co_return Error{Code::internal, "a history without 'data'"};
+    bool news = false;
     for (json::value& item : data->as_array()) {
       if (!item.is_object()) continue;
       found.push_back(std::move(item.as_object()));
       std::string id = text_of(found.back(), "id");
+      news |= !self->seen.contains(id);
       if (self->anchor.empty() && text_of(found.back(), "type") == "user.message")
         self->anchor = id;
       if (!id.empty() && id == self->anchor) {
@@ -218,7 +132,7 @@ Task<std::vector<json::object>> history(Driver* self) {
       }
     }
     std::string next = text_of(answer, "next_page");
-    if (next.empty() || next == page) break;
+    if (!news || next.empty() || next == page) break;
     page = std::move(next);
   }
   std::ranges::reverse(found);
@@ -229,118 +143,56 @@ Task<void> take_history(Driver* self) {
   CO_TRY(events, co_await history(self));
   for (json::object& event : events) {
     CO_TRY_DO(co_await take(self, std::move(event)));
-    if (self->code) co_return ok;
+    if (self->end) co_return ok;
   }
-  co_return ok;
-}
-
-bool is_final(const Error& error) {
-  switch (error.code) {
-    case Code::invalid:
-    case Code::unauthenticated:
-    case Code::forbidden:
-    case Code::not_found:
-    case Code::cancelled: return true;
-    default: return false;
-  }
-}
-
-struct Message {
-  std::string id, text, processed_at;
-};
-
-// The last one somebody said in this session; nothing in it: nobody has yet.
-Task<Message> last_message(Driver* self) {
-  CO_TRY(body, co_await self->brain.call(
-                   "GET", self->path("/events?order=desc&limit=1&types%5B%5D=user.message")));
-  CO_TRY(answer, parse_event(body));
-  json::value value(std::move(answer));
-  boost::system::error_code wrong;
-  const json::value* content = value.find_pointer("/data/0/content", wrong);
-  co_return Message{text_at(value, "/data/0/id"), content_text(content),
-                    text_at(value, "/data/0/processed_at")};
-}
-
-Task<Message> post_message(Driver* self) {
-  CO_TRY(body, co_await self->brain.call("POST", self->path("/events"),
-                                         message_events(*self->spec.prompt)));
-  CO_TRY(answer, parse_event(body));
-  json::value value(std::move(answer));
-  co_return Message{text_at(value, "/data/0/id"), "", text_at(value, "/data/0/processed_at")};
-}
-
-// Said once, also when the answer is lost: whether it arrived is then to be seen in the history.
-Task<Message> say(Driver* self) {
-  Message before;
-  if (!self->spec.fresh) {
-    CO_TRY(last, co_await last_message(self));
-    before = std::move(last);
-  }
-  net::Deadline deadline(kPatience);
-  for (;;) {
-    auto sent = co_await post_message(self);
-    // Only a lost answer leaves the question open; what was refused was refused.
-    if (sent || (sent.error().code != Code::unavailable && sent.error().code != Code::timeout))
-      co_return sent;
-    for (Millis pause = kFirstBackoff;; pause = std::min(pause * 2, kLongestBackoff)) {
-      if (deadline.left() == 0ms) co_return sent;
-      CO_TRY_DO(co_await net::sleep(pause));
-      auto last = co_await last_message(self);
-      if (!last && is_final(last.error())) co_return last;
-      if (!last) continue;
-      if (last->id != before.id && last->text == *self->spec.prompt) co_return last;
-      break;  // it did not arrive
-    }
-  }
-}
-
-Task<void> begin(Driver* self) {
-  if (!self->spec.prompt) {
-    CO_TRY_DO(co_await take_history(self));
-    if (self->anchor.empty())
-      co_return Error{Code::conflict, "nothing was asked in this session yet: give a PROMPT"};
-    co_return ok;
-  }
-  CO_TRY(message, co_await say(self));
-  self->anchor = message.id;
-  self->in_line = message.processed_at.empty();
-  if (self->anchor.empty()) co_return Error{Code::internal, "the message got no id"};
   co_return ok;
 }
 
 using Events = std::unique_ptr<BrainClient::Events>;
 
-Task<Events> reconnect(Driver* self, Error why) {
-  net::Deadline deadline(kPatience);
-  Millis pause = kFirstBackoff;
-  bool said = why.code == Code::gone;  // a clean end is no accident
-  for (;;) {
-    if (is_final(why)) co_return why;
-    if (deadline.left() == 0ms)
-      co_return std::move(why).with("the brain does not come back; the session goes on there");
-    if (!said)
-      self->out.note(str("glovebox: the connection was lost (", why.what, "); trying again …"));
-    said = true;
-    CO_TRY_DO(co_await net::sleep(pause));
-    pause = std::min(pause * 2, kLongestBackoff);
-    auto stream = co_await self->brain.events(self->path("/events/stream"));
-    if (!stream) {
-      why = std::move(stream.error());
-      continue;
+// A stream, and what was said before it began. `why` there is none any more; nothing at first.
+Task<Events> connect(Driver* self, std::optional<Error> why) {
+  net::Deadline deadline(self->spec.lost_after);
+  const bool missed = why || !self->spec.prompt;
+  bool told = why && why->code == Code::gone;  // a clean end is no accident
+  for (Millis pause = kFirstBackoff;; pause = std::min(pause * 2, kLongestBackoff)) {
+    if (why) {
+      if (is_final(*why)) co_return std::move(*why);
+      if (deadline.left() <= 0ms) {
+        self->end = {Driven::How::lost};
+        co_return std::move(*why).with("the brain does not come back");
+      }
+      if (!std::exchange(told, true))
+        self->out.note(str("glovebox: the connection was lost (", why->what, "); trying again …"));
+      CO_TRY_DO(co_await net::sleep(pause));
     }
-    auto read = co_await take_history(self);
-    if (read) co_return std::move(*stream);
-    why = std::move(read.error());
+    auto stream = co_await self->brain.events(self->path("/events/stream"));
+    auto read = stream && missed ? co_await take_history(self) : Result<void>(ok);
+    if (stream && read) co_return std::move(*stream);
+    why = stream ? std::move(read.error()) : std::move(stream.error());
   }
 }
 
+Task<void> begin(Driver* self) {
+  if (self->spec.prompt) {
+    CO_TRY(message, co_await say_prompt(self));
+    self->anchor = message.id;
+    self->in_line = message.processed_at.empty();
+    if (self->anchor.empty()) co_return Error{Code::internal, "the message got no id"};
+    self->interrupt.notify();
+  } else if (self->anchor.empty()) {
+    co_return Error{Code::conflict, "nothing was asked in this session yet: give a PROMPT"};
+  }
+  co_return ok;
+}
+
 Task<void> follow(Driver* self) {
-  CO_TRY(stream, co_await self->brain.events(self->path("/events/stream")));
+  CO_TRY(stream, co_await connect(self, std::nullopt));
   CO_TRY_DO(co_await begin(self));
-  while (!self->code) {
+  while (!self->end) {
     auto text = co_await stream->next();
     if (!text) {
-      CO_TRY(again, co_await reconnect(self, std::move(text.error())));
+      CO_TRY(again, co_await connect(self, std::move(text.error())));
       stream = std::move(again);
       continue;
     }
@@ -351,10 +203,29 @@ Task<void> follow(Driver* self) {
   co_return ok;
 }
 
-Task<void> leave_on_signal(Driver* self) {
-  CO_TRY(number, co_await net::next_signal({SIGINT, SIGTERM, SIGHUP}));
-  self->code = 128 + number;
-  co_return ok;
+// Ctrl-C stops what the agent does, and is followed to the turn's end; a second one leaves, as any
+// other signal does at once.
+Task<void> hear_signals(Driver* self) {
+  for (;;) {
+    CO_TRY(number, co_await net::next_signal({SIGINT, SIGTERM, SIGHUP}));
+    if (number == SIGINT && !self->interrupted) {
+      self->interrupted = true;
+      self->interrupt.notify();
+      self->out.note("\nglovebox: interrupting it … (Ctrl-C again leaves it alone)");
+      continue;
+    }
+    self->end = {Driven::How::left, number};
+    co_return ok;
+  }
+}
+
+Task<void> interrupt_when_told(Driver* self) {
+  while (!self->interrupted || self->anchor.empty())  // what is not said yet cannot be stopped
+    CO_TRY_DO(co_await self->interrupt.wait(net::kForever));
+  auto said = co_await say_until_heard(self, R"({"events":[{"type":"user.interrupt"}]})");
+  if (!said && said.error().code != Code::cancelled)
+    self->out.note(str("glovebox: it cannot be interrupted: ", said.error().what));
+  co_return co_await net::sleep(net::kForever);
 }
 
 // A session whose calls nobody takes looks like one that hangs: says so, once.
@@ -379,34 +250,38 @@ Task<void> watch_workers(Driver* self) {
 }
 
 Task<void> follow_or_leave(Driver* self) {
-  auto followed = net::first_of(follow(self), leave_on_signal(self));
-  if (self->spec.environment.empty()) co_return co_await std::move(followed);
-  co_return co_await net::first_of(std::move(followed), watch_workers(self));
+  auto turn = net::first_of(follow(self), hear_signals(self));
+  auto people = net::first_of(ask_people(self), interrupt_when_told(self));
+  auto both = net::first_of(std::move(turn), std::move(people));
+  if (self->spec.environment.empty()) co_return co_await std::move(both);
+  co_return co_await net::first_of(std::move(both), watch_workers(self));
 }
 
 }  // namespace
 
-std::string message_events(std::string_view text) {
-  json::array content{{{"type", "text"}, {"text", text}}};
-  json::object event{{"type", "user.message"}};
-  event["content"] = std::move(content);
-  return json::serialize(json::object{{"events", json::array{std::move(event)}}});
+int Driven::code() const {
+  switch (how) {
+    case How::done: return 0;
+    case How::failed: return 1;
+    case How::terminated: return 5;
+    case How::lost: return 6;
+    case How::interrupted: return 128 + SIGINT;
+    case How::left: return 128 + signal;
+  }
+  return 1;
 }
 
-std::string confirmation_events(std::string_view tool_use_id, bool allow,
-                                std::string_view message) {
-  json::object event{{"type", "user.tool_confirmation"},
-                     {"tool_use_id", tool_use_id},
-                     {"result", allow ? "allow" : "deny"}};
-  if (!allow && !message.empty()) event["deny_message"] = message;
-  return json::serialize(json::object{{"events", json::array{std::move(event)}}});
-}
-
-Result<int> drive(BrainClient& brain, DriveSpec spec, Output& out) {
+Result<Driven> drive(BrainClient& brain, DriveSpec spec, Output& out) {
   BlockedSignals blocked({SIGINT, SIGTERM, SIGHUP});
   Driver driver{.brain = brain, .spec = std::move(spec), .out = out};
-  TRY_DO(net::run(brain.loop(), follow_or_leave(&driver)));
-  return driver.code.value_or(1);
+  auto ran = net::run(brain.loop(), follow_or_leave(&driver));
+  if (ran) return driver.end.value_or(Driven{Driven::How::failed});
+  // It was there, or somebody would have said so before.
+  if (ran.error().code == Code::not_found && !driver.anchor.empty())
+    driver.end = {Driven::How::terminated};
+  if (!driver.end) return std::move(ran.error());
+  out.note("glovebox: " + ran.error().what);
+  return *driver.end;
 }
 
 }  // namespace glovebox::cli

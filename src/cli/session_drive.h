@@ -19,12 +19,25 @@ struct DriveSpec {
   bool fresh = false;            // nothing was said in it yet
   std::string environment = {};  // whose workers execute the tool calls
   Millis patience{10'000};       // with them, before the person is told that there are none
+  Millis lost_after{300'000};    // how long a brain is looked for that has gone away
+};
+
+struct Driven {
+  enum class How {
+    done,         // the turn ended by itself
+    failed,       // the turn ended with an error
+    terminated,   // there is no session any more that could go on
+    lost,         // the brain is not to be reached; the session goes on there
+    interrupted,  // by a Ctrl-C here
+    left,         // by a signal; the session goes on
+  } how = How::done;
+  int signal = 0;
+  int code() const;  // 0, 1, 5, 6, 130, 128 + signal
 };
 
 // The stream is open before the message is sent, so no event is missed. A stream that breaks is
-// opened again and the history read; no event is shown twice. 0 when the turn ended by itself, 1
-// when it failed, 128 + the signal that made us leave: the session goes on then.
-Result<int> drive(BrainClient& brain, DriveSpec spec, Output& out);
+// opened again and the history read; no event is shown twice, and nothing is said twice.
+Result<Driven> drive(BrainClient& brain, DriveSpec spec, Output& out);
 
 // {"events": [one]} of a message.
 std::string message_events(std::string_view text);

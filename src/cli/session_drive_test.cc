@@ -31,7 +31,12 @@ struct FakeBrain {
   bool forget = false;      // what was said in a post whose answer is lost
   bool until_told = false;  // the last event comes once the person was told something
   net::Event told;
-  bool interrupt = false;  // somebody types Ctrl-C once the first stream is said
+  int signal = 0;           // comes before the last event, which comes once an interrupt has
+  bool again = false;       // … a second time, in place of that
+  int lose_interrupts = 0;  // so many posts of one
+  bool ill = false;         // streams but the first are refused with 503
+  int refusals = 0;         // of that many streams
+  bool interrupted = false;
   std::unique_ptr<http::Server> server;
   net::Event posted;
 
@@ -40,22 +45,36 @@ struct FakeBrain {
     if (number < self->script.streams.size()) {
       while (number == 0 && self->script.posted.empty()) CO_TRY_DO(co_await self->posted.wait(5s));
       for (const std::string& event : self->script.streams[number]) {
+        if (event == self->script.streams[number].back() && self->signal)
+          CO_TRY_DO(co_await send_signal(self));
         if (event == self->script.streams[number].back() && self->until_told)
           CO_TRY_DO(co_await self->told.wait(10s));
         CO_TRY_DO(co_await out->write(http::encode(http::SseEvent{"message", event, ""})));
       }
     }
-    if (self->interrupt) ::kill(::getpid(), SIGINT);
     if (number + 1 >= self->script.streams.size()) CO_TRY_DO(co_await net::sleep(30s));
     co_return ok;
   }
+  static Task<void> send_signal(FakeBrain* self) {
+    ::kill(::getpid(), self->signal);
+    while (!self->interrupted) CO_TRY_DO(co_await self->posted.wait(10s));
+    if (!self->again) co_return ok;
+    ::kill(::getpid(), self->signal);
+    co_return co_await net::sleep(10s);
+  }
   static Task<http::Response> stream(FakeBrain* self) {
+    if ((self->ill && self->opened > 0) || self->refusals-- > 0)
+      co_return http::json(503, R"({"error":{"message":"ill"}})");
     http::Response response;
     response.headers.set("Content-Type", "text/event-stream");
     response.stream = [self](http::BodyWriter& out) { return write_stream(self, &out); };
     co_return response;
   }
   static Task<http::Response> post(FakeBrain* self, std::string body) {
+    const bool interrupt = body.contains("user.interrupt");
+    if (interrupt && self->lose_interrupts-- > 0)
+      co_return http::json(503, R"({"error":{"message":"try again"}})");
+    self->interrupted |= interrupt;
     bool lost = self->lose_answers > 0 && self->lose_answers-- > 0;
     if (!lost || !self->forget) self->script.posted.push_back(body);
     self->posted.notify();
@@ -123,6 +142,8 @@ constexpr const char* kEnd =
 
 class Drive : public testing::Test {
  protected:
+  using How = Driven::How;
+  // The exit code; the brain stops serving after it.
   int run(std::optional<std::string> prompt, bool json = false) {
     auto socket = net::Listener::bind(net::Address{.host = "127.0.0.1"});
     EXPECT_TRUE(socket);
@@ -137,20 +158,22 @@ class Drive : public testing::Test {
     Output output(
         Output::Format::text, [this](std::string_view text) { return out += text, ok; },
         [this](std::string_view text) { return err += text, brain.told.notify(), ok; });
-    auto code = drive(**client,
-                      {.session = "sesn_1",
-                       .prompt = std::move(prompt),
-                       .json = json,
-                       .fresh = true,
-                       .environment = "env_1",
-                       .patience = 20ms},
-                      output);
+    auto end = drive(**client,
+                     {.session = "sesn_1",
+                      .prompt = std::move(prompt),
+                      .json = json,
+                      .fresh = true,
+                      .environment = "env_1",
+                      .patience = 20ms,
+                      .lost_after = lost_after},
+                     output);
     brain.server.reset();
-    if (!code) err += code.error().what;
-    return code ? *code : -1;
+    if (!end) err += end.error().what;
+    return end ? end->code() : -1;
   }
   FakeBrain brain;
   std::string out, err;
+  Millis lost_after{30'000};
 };
 
 TEST_F(Drive, ShowsATurnAsAPersonReadsIt) {
@@ -213,17 +236,34 @@ TEST_F(Drive, FollowsTheLastTurnWithoutAPrompt) {
   EXPECT_TRUE(brain.script.posted.empty());
 }
 
-TEST_F(Drive, FailuresAreExitCodeOne) {
-  for (
-      const char* end :
-      {R"({"id":"sevt_8","type":"session.status_idle","stop_reason":{"type":"refusal"}})",
-       R"({"id":"sevt_8","type":"session.status_idle","stop_reason":{"type":"retries_exhausted"}})",
-       R"({"id":"sevt_8","type":"session.status_terminated"})",
-       R"({"id":"sevt_8","type":"session.deleted"})"}) {
+TEST_F(Drive, FailuresAndTheEndOfASessionHaveExitCodesOfTheirOwn) {
+  constexpr std::pair<const char*, int> kEnds[] = {
+      {R"({"id":"sevt_8","type":"session.status_idle","stop_reason":{"type":"refusal"}})", 1},
+      {R"({"id":"sevt_8","type":"session.status_idle","stop_reason":{"type":"retries_exhausted"}})",
+       1},
+      {R"({"id":"sevt_8","type":"session.status_terminated"})", 5},
+      {R"({"id":"sevt_8","type":"session.deleted"})", 5}};
+  for (auto [end, code] : kEnds) {
     brain = FakeBrain();
     brain.script.streams = {{kMine, kRunning, end}};
-    EXPECT_EQ(run("do it"), 1) << end;
+    EXPECT_EQ(run("do it"), code) << end;
   }
+}
+
+TEST_F(Drive, ABrainThatDoesNotComeBackIsLost) {
+  lost_after = 300ms;
+  brain.script.streams = {{kMine, kRunning}, {}, {}};
+  brain.ill = true;
+  EXPECT_EQ(run("do it"), 6) << err;
+  EXPECT_NE(err.find("does not come back"), err.npos) << err;
+}
+
+TEST_F(Drive, AStreamThatIsRefusedAtFirstIsAskedForAgain) {
+  brain.script.streams = {{kMine, kRunning, kSays, kEnd}};
+  brain.refusals = 2;
+  EXPECT_EQ(run("do it"), 0) << err;
+  EXPECT_NE(err.find("trying again"), err.npos) << err;
+  EXPECT_EQ(err.find("trying again"), err.rfind("trying again")) << err;
 }
 
 TEST_F(Drive, AnErrorThatIsTriedAgainIsNoFailure) {
@@ -270,10 +310,36 @@ TEST_F(Drive, JsonIsOneEventPerLine) {
                                              "session.status_idle"}));
 }
 
-TEST_F(Drive, CtrlCLeavesTheSessionAlone) {
-  brain.script.streams = {{kMine, kRunning}};
-  brain.interrupt = true;
+TEST_F(Drive, CtrlCInterruptsTheTurnAndFollowsItToItsEnd) {
+  brain.script.streams = {{kMine, kRunning, kEnd}};
+  brain.signal = SIGINT;
   EXPECT_EQ(run("do it"), 130) << err;
+  EXPECT_NE(out.find("done (end_turn)"), out.npos) << out;
+  ASSERT_EQ(brain.script.posted.size(), 2u);
+  EXPECT_EQ(brain.script.posted[1], R"({"events":[{"type":"user.interrupt"}]})");
+}
+
+TEST_F(Drive, AnInterruptThatIsLostIsSentAgain) {
+  brain.script.streams = {{kMine, kRunning, kEnd}};
+  brain.signal = SIGINT;
+  brain.lose_interrupts = 2;
+  EXPECT_EQ(run("do it"), 130) << err;
+  EXPECT_EQ(brain.script.posted.size(), 2u);
+}
+
+TEST_F(Drive, ASecondCtrlCLeavesTheSessionAlone) {
+  brain.script.streams = {{kMine, kRunning, kEnd}};
+  brain.signal = SIGINT;
+  brain.again = true;
+  EXPECT_EQ(run("do it"), 130) << err;
+  EXPECT_EQ(out.find("done (end_turn)"), out.npos) << out;
+}
+
+TEST_F(Drive, OtherSignalsLeaveAtOnce) {
+  brain.script.streams = {{kMine, kRunning, kEnd}};
+  brain.signal = SIGTERM;
+  EXPECT_EQ(run("do it"), 143) << err;
+  EXPECT_EQ(brain.script.posted.size(), 1u);
 }
 
 TEST(SessionEvents, AreWhatTheApiTakes) {

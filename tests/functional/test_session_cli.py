@@ -108,14 +108,25 @@ def leaving(gb, brain, check):
         eventually(lambda: not any("sleep 321" in line for line in sleepers(gb)), 20, "the command is ended")
         lawful(brain.events(session))
         in_order(ok(gb.cli("session", f"--session={session}", "run `cat mark`")).stdout, "← begun")
-    with check("Ctrl-C leaves with 130, and the session goes on to its end"):
+    with check("Ctrl-C interrupts: the command is ended, the end is shown, exit 130"):
+        before = newest(brain)
+        child = start(gb, "run `sleep 322; echo never`")
+        session = eventually(lambda: (n := newest(brain)) != before and n, 20, "the session")
+        eventually(lambda: any("sleep 322" in line for line in sleepers(gb)), 30, "the command runs")
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        equal(child.returncode, 130, out + err)
+        in_order(out, "→ bash", "· done (end_turn)")
+        eventually(lambda: not any("sleep 322" in line for line in sleepers(gb)), 20, "the command is ended")
+        lawful(brain.events(session))
+    with check("SIGTERM leaves with 143, and the session goes on to its end"):
         before = newest(brain)
         child = start(gb, "run `sleep 2; echo finished without you`")
         session = eventually(lambda: (n := newest(brain)) != before and n, 20, "the session")
         eventually(lambda: "agent.tool_use" in [e["type"] for e in brain.events(session)], 20, "a call")
-        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
         out, err = child.communicate(timeout=20)
-        equal(child.returncode, 130, out + err)
+        equal(child.returncode, 143, out + err)
         assert session in err, err
         results = [plain(e["content"]) for e in brain.settled(session) if e["type"] == "user.tool_result"]
         equal(results, ["finished without you"])
@@ -137,7 +148,7 @@ def leaving(gb, brain, check):
         gb.process.send_signal(signal.SIGTERM)
         gb.process.wait(60)
         equal(gb.process.returncode, 0)
-        child.send_signal(signal.SIGINT)
+        child.send_signal(signal.SIGTERM)
         child.communicate(timeout=30)
         parts = [line for _, line in leftovers.processes(gb.state, gb.instance) if "daemon" in line]
         equal(parts, [], "parts that are left")
