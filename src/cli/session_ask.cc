@@ -36,16 +36,15 @@ std::string shell_word(std::string_view text) {
 }
 
 // How to answer from elsewhere.
-std::string how_to_answer(const Driver& self, const std::string& id, const json::object& call) {
+std::string how_to_answer(const Driver& self, const std::string& id, const Call& call) {
   std::string session = shell_word(self.spec.session);
-  if (text_of(call, "type") == "agent.custom_tool_use")
-    return str("glovebox: ", printable(text_of(call, "name")),
+  if (call.of_application)
+    return str("glovebox: ", printable(call.name),
                " is a tool of the application, which answers with: glovebox sessions send ",
                session, " --event='{\"type\":\"user.custom_tool_result\",\"custom_tool_use_id\":\"",
                printable(id), "\",\"content\":[{\"type\":\"text\",\"text\":\"…\"}]}'");
-  return str("glovebox: ", printable(text_of(call, "name")),
-             " waits to be allowed: glovebox sessions confirm ", session, " ", printable(id),
-             " allow|deny");
+  return str("glovebox: ", printable(call.name), " waits to be allowed: glovebox sessions confirm ",
+             session, " ", printable(id), " allow|deny");
 }
 
 // Somebody else said it, or the turn is over without it.
@@ -56,9 +55,9 @@ Task<void> settled_elsewhere(Driver* self, std::string id) {
 }
 
 Task<void> ask(Driver* self, std::string id) {
-  const json::object& call = self->calls[id];
-  CO_TRY_DO(write_fd(STDERR_FILENO, str("allow ", printable(text_of(call, "name")), "  ",
-                                        printable(cut(call_summary(call), 1000)), " ? [y/N] ")));
+  const Call& call = self->calls[id];
+  CO_TRY_DO(write_fd(STDERR_FILENO, str("allow ", printable(call.name), "  ",
+                                        printable(cut(call.summary, 1000)), " ? [y/N] ")));
   self->in_question = true;
   std::string line;
   auto asked = co_await net::first_of(read_line(&line), settled_elsewhere(self, id));
@@ -99,8 +98,8 @@ void wait_for_people(Driver* self, const json::object& idle) {
   if (!self->spec.json)
     self->out.text(self->spec.style.dim("· requires_action (it waits for your answer)") + "\n");
   for (const std::string& id : asking) {
-    const json::object& call = self->calls[id];
-    if (self->spec.can_ask && text_of(call, "type") != "agent.custom_tool_use")
+    const Call& call = self->calls[id];
+    if (self->spec.can_ask && !call.of_application)
       self->questions.push_back(id);
     else
       self->out.note(how_to_answer(*self, id, call));

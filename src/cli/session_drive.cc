@@ -76,7 +76,8 @@ Task<void> take(Driver* self, json::object event) {
   CO_TRY_DO(self->out.written(), "standard output");
 
   if (type == "agent.custom_tool_use" || text_of(event, "evaluated_permission") == "ask")
-    self->calls[id] = event;
+    self->calls[id] = {type == "agent.custom_tool_use", text_of(event, "name"),
+                       call_summary(event)};
   if (type == "user.tool_confirmation" || type == "user.tool_result") {
     self->told.insert(text_of(event, "tool_use_id"));
     self->settled.insert(text_of(event, "tool_use_id"));

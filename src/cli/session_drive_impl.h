@@ -1,7 +1,6 @@
 // What the files of `drive` share. Only for them.
 #pragma once
 
-#include <boost/json.hpp>
 #include <chrono>
 #include <deque>
 #include <map>
@@ -12,9 +11,18 @@
 #include "cli/session_drive.h"
 #include "net/loop.h"
 
+namespace boost::json {
+class object;
+}  // namespace boost::json
+
 namespace glovebox::cli {
 
 inline constexpr Millis kFirstBackoff{250}, kLongestBackoff{8'000};
+
+struct Call {
+  bool of_application = false;  // a custom tool
+  std::string name, summary;
+};
 
 struct Driver {
   BrainClient& brain;
@@ -22,11 +30,11 @@ struct Driver {
   Output& out;
 
   std::set<std::string> seen;
-  std::map<std::string, boost::json::object> calls;  // those that somebody may be asked about
-  std::set<std::string> told;                        // a person has been asked, or told how
-  std::set<std::string> settled;                     // there is a verdict, whoever's
-  std::deque<std::string> questions;                 // for the person who sits here
-  bool in_question = false;                          // stands at the end of the last line
+  std::map<std::string, Call> calls;  // those that somebody may be asked about
+  std::set<std::string> told;         // a person has been asked, or told how
+  std::set<std::string> settled;      // there is a verdict, whoever's
+  std::deque<std::string> questions;  // for the person who sits here
+  bool in_question = false;           // stands at the end of the last line
   net::Event asked_or_settled;
   // The message whose turn this is. What came before it is of no interest here, also not an end.
   std::string anchor;
