@@ -15,9 +15,7 @@ namespace json = boost::json;
 
 namespace {
 
-// A line typed by the person; what was typed before we asked is no answer.
 Task<void> read_line(std::string* line) {
-  ::tcflush(STDIN_FILENO, TCIFLUSH);
   for (;;) {
     CO_TRY_DO(co_await net::readable(STDIN_FILENO, net::kForever));
     char piece[256];
@@ -54,8 +52,10 @@ Task<void> settled_elsewhere(Driver* self, std::string id) {
   co_return ok;
 }
 
+// What was typed before we asked is no answer.
 Task<void> ask(Driver* self, std::string id) {
   const Call& call = self->calls[id];
+  ::tcflush(STDIN_FILENO, TCIFLUSH);
   CO_TRY_DO(write_fd(STDERR_FILENO, str("allow ", printable(call.name), "  ",
                                         printable(cut(call.summary, 1000)), " ? [y/N] ")));
   self->in_question = true;
