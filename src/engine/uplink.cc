@@ -1,9 +1,11 @@
 // What a worker inside of a box needs from outside: its programs, and a listener that is only to be
 // reached from in there.
+#include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <span>
@@ -41,14 +43,14 @@ Result<std::string> version_of(const std::vector<std::string>& programs) {
   return hex(std::span(digest).first(8));
 }
 
-// A directory with the programs and nothing else, readable by all: a box sees all of it. Of another
-// version's a box may still have a view, so it stays.
+// A directory with the programs and nothing else, readable by all: a box sees all of it. Its time
+// is that of its last use.
 Result<std::string> programs_in(const std::string& directory,
                                 const std::vector<std::string>& programs) {
   TRY(version, version_of(programs), "programs for inside of boxes");
   const std::string place = str(directory, '/', version), fresh = str(place, ".", random_id(8));
   std::error_code error;
-  if (fs::exists(place, error)) return place;
+  if (::utimensat(AT_FDCWD, place.c_str(), nullptr, 0) == 0) return place;
   for (auto part : {"/bin", "/none"}) TRY_DO(sys::make_dirs(fresh + part, 0755));
   for (const std::string& program : programs) {
     TRY(bytes, sys::read_file(program, 256 << 20));
@@ -63,6 +65,21 @@ Result<std::string> programs_in(const std::string& directory,
   return Error{Code::internal, str("keep ", place, ": ", error.message())};
 }
 
+// Of another version's a box may still have a view: one that was made before it was last used.
+// What is left is of before an upgrade, or of a crash.
+void remove_unused(const std::string& directory, std::int64_t oldest_box_ms) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    struct stat info{};
+    if (::lstat(entry.path().c_str(), &info) < 0) continue;
+    const std::int64_t used = info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1'000'000;
+    if (used >= oldest_box_ms) continue;
+    if (auto removed = sys::remove_tree(entry.path().string()); !removed)
+      log::warn("inside.left_over",
+                {{"name", entry.path().filename().string()}, {"error", removed.error().what}});
+  }
+}
+
 struct Work {
   std::string id, programs_dir, socket;
   std::vector<std::string> programs;
@@ -70,6 +87,7 @@ struct Work {
   std::string prefix;
   pid_t pid = 0;
   int port = 0;
+  std::int64_t oldest_box_ms = 0;
 };
 
 Result<int> open_inside(const Work& work) {
@@ -79,6 +97,7 @@ Result<int> open_inside(const Work& work) {
   if (!groups || groups->hand_pid() != work.pid)
     return Error{Code::conflict, "the box has just ended", "SANDBOX_NOT_RUNNING"};
   TRY(programs, programs_in(work.programs_dir, work.programs));
+  remove_unused(work.programs_dir, work.oldest_box_ms);
   TRY(view, sys::make_view(programs, "bin"), "view of the programs");
   TRY_DO(sys::mount_inside(process.get(), view.get(), std::string(kPlace)), "programs");
   TRY(listener, sys::listen_inside(process.get(), {.port = work.port, .type = SOCK_STREAM}));
@@ -98,6 +117,9 @@ Task<Uplink> Core::open_uplink(std::string id_or_name, int port) {
   auto work =
       std::make_shared<Work>(Work{box->record.id, path("inside"), options.uplink_socket,
                                   options.inside_programs, cgroups, prefix, box->pid, port});
+  work->oldest_box_ms = box->record.created_at;
+  for (const auto& [id, other] : boxes)
+    if (other->pid) work->oldest_box_ms = std::min(work->oldest_box_ms, other->record.created_at);
   auto got = std::make_shared<int>(0);
   std::function<Result<void>()> open = [work, got]() -> Result<void> {
     TRY(port, open_inside(*work));
