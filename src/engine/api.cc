@@ -45,6 +45,7 @@ constexpr Row kLifecycle[] = {
     {"GET", "/sandboxes/{sbx}/logs", sandbox_logs},
     {"GET", "/sandboxes/{sbx}/processes", sandbox_log_processes},
     {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},  // ours
+    {"POST", "/sandboxes/{sbx}/ports/{port}/token", make_port_token, Body::whole, kSmall},  // ours
     {"GET", "/archived-sandboxes", list_archived},
     {"GET", "/archived-sandboxes/{id}", get_archived},
     {"GET", "/images", list_images},

@@ -86,6 +86,8 @@ Reply delete_sandbox(ApiState& api, http::Request request);
 Reply sandbox_comes_later(ApiState& api, http::Request request);
 Reply comes_later(ApiState& api, http::Request request);
 
+// api_port_tokens.cc
+Reply make_port_token(ApiState& api, http::Request request);
 // api_uplink.cc
 Reply open_uplink(ApiState& api, http::Request request);
 // api_pools.cc

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,7 @@
 #include "engine/storage.h"
 #include "engine/volumes.h"
 #include "engine/warm_pool.h"
+#include "net/descriptor.h"
 #include "net/loop.h"
 #include "sys/cgroup.h"
 
@@ -229,6 +231,8 @@ struct Core {
   // dial.cc
   // A connection to a port of the box's loopback. CONNECTION_REFUSED where nobody listens.
   Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
+  Task<std::shared_ptr<net::Descriptor>> dial_socket(std::string id_or_name, int port,
+                                                     Millis limit);
 
   // uplink.cc
   Task<Uplink> open_uplink(std::string id_or_name, int port);
@@ -285,6 +289,8 @@ struct Core {
   std::uint64_t launchers_lost = 0;  // what was being made ahead then has a parent that is gone
   std::unique_ptr<ManagedProcesses> managed;
   std::unique_ptr<Network> network;
+  // Called when a sandbox's name, ports or access have changed, and when it has ended.
+  std::function<void(const std::string& id)> on_change = [](const std::string&) {};
   double link_share = 0;  // of the boxes that were asked for lately, how many with a link
   std::unique_ptr<Images> images;
   std::unique_ptr<Volumes> volumes;

@@ -228,6 +228,7 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
     names[record.name] = record.id;
   }
   box->record = record;
+  on_change(record.id);
   if (new_network) {
     box->networking = true;
     auto changed = co_await change_network(box, network_before);

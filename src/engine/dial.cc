@@ -48,6 +48,12 @@ Result<Fd> first_process(const sys::CgroupRoots& roots, const std::string& prefi
 }  // namespace
 
 Task<std::unique_ptr<net::Stream>> Core::dial(std::string id_or_name, int port, Millis limit) {
+  CO_TRY(socket, co_await dial_socket(std::move(id_or_name), port, limit));
+  co_return net::make_stream(std::move(socket));
+}
+
+Task<std::shared_ptr<net::Descriptor>> Core::dial_socket(std::string id_or_name, int port,
+                                                         Millis limit) {
   auto box = find(id_or_name);
   if (!box || box->pid == 0) co_return Error{Code::gone, "the sandbox is not running"};
   const std::string id = box->record.id;
@@ -67,9 +73,9 @@ Task<std::unique_ptr<net::Stream>> Core::dial(std::string id_or_name, int port, 
     // A box without version 6 is one that refused version 4 already.
     if (!there && family == AF_INET6) break;
     if (!there) co_return std::move(there.error());
-    auto stream =
-        co_await net::connect_socket(std::move(*made), loopback(family, port), deadline.left());
-    if (stream || stream.error().code != Code::unavailable) co_return stream;
+    auto socket =
+        co_await net::connect_descriptor(std::move(*made), loopback(family, port), deadline.left());
+    if (socket || socket.error().code != Code::unavailable) co_return socket;
   }
   co_return Error{Code::unavailable,
                   str("nothing listens on port ", port, " of the sandbox's loopback"),

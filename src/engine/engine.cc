@@ -186,6 +186,18 @@ Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
 Task<std::unique_ptr<net::Stream>> Engine::dial(std::string id_or_name, int port, Millis limit) {
   return core_->dial(std::move(id_or_name), port, limit);
 }
+Task<std::shared_ptr<net::Descriptor>> Engine::dial_socket(std::string id_or_name, int port,
+                                                           Millis limit) {
+  return core_->dial_socket(std::move(id_or_name), port, limit);
+}
+Result<bool> Engine::had(const std::string& name) const {
+  if (core_->find(name)) return false;
+  TRY(next, core_->records->next_generation(name));
+  return next > 1;
+}
+void Engine::when_changed(std::function<void(const std::string& id)> call) {
+  core_->on_change = std::move(call);
+}
 Task<std::shared_ptr<HandLink>> Engine::look(std::string id_or_name) {
   return core_->look(std::move(id_or_name));
 }

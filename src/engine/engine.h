@@ -1,12 +1,14 @@
 // The engine's core: the life of boxes. The API (api_*.cc) decodes, asks this, encodes.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/secret.h"
 #include "engine/hand_link.h"
+#include "net/descriptor.h"
 #include "net/loop.h"
 #include "wire/pool.h"
 #include "wire/sandbox.h"
@@ -116,6 +118,13 @@ class Engine {
   // A connection to a port of the sandbox's loopback, whatever its network. CONNECTION_REFUSED
   // where nobody listens.
   Task<std::unique_ptr<net::Stream>> dial(std::string id_or_name, int port, Millis limit);
+  // The same as a descriptor, for handing it on.
+  Task<std::shared_ptr<net::Descriptor>> dial_socket(std::string id_or_name, int port,
+                                                     Millis limit);
+  // Whether there was a sandbox of that name, and is none now.
+  Result<bool> had(const std::string& name) const;
+  // Called when a sandbox's name, ports or access have changed, and when it has ended.
+  void when_changed(std::function<void(const std::string& id)> call);
   ManagedProcesses& managed();
   // A listener in the box's network namespace goes to the uplink's process, which must have a grant
   // for the box; the worker's programs are shown at /dev/glovebox. `port` 0: any that is free. May

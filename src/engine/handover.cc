@@ -37,18 +37,23 @@ Code code_of(std::string_view word) {
 
 }  // namespace
 
-Result<void> hand_over(const std::string& path, const std::string& line,
-                       const std::vector<int>& fds) {
+Result<Fd> connect_part(const std::string& path) {
   auto socket = sys::connect_unix(path, SOCK_SEQPACKET);
   if (!socket) {
     socket.error().code = Code::unavailable;
     return std::move(socket.error());
   }
-  ::setsockopt(socket->get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
-  ::setsockopt(socket->get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
   TRY_DO(check_owner(socket->get(), path));
-  TRY_DO(sys::send_packet(socket->get(), line, fds, 0), "hand over");
-  auto answer = sys::receive_packet(socket->get(), kAnswer, 0);
+  return socket;
+}
+
+Result<void> hand_over(const std::string& path, const std::string& line,
+                       const std::vector<int>& fds) {
+  TRY(socket, connect_part(path));
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof kPatience);
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof kPatience);
+  TRY_DO(sys::send_packet(socket.get(), line, fds, 0), "hand over");
+  auto answer = sys::receive_packet(socket.get(), kAnswer, 0);
   if (!answer || answer->bytes.empty()) return Error{Code::unavailable, "it gives no answer"};
   if (answer->bytes == "ok") return ok;
   const std::size_t space = answer->bytes.find(' ');

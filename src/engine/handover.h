@@ -6,11 +6,15 @@
 #include <vector>
 
 #include "base/error.h"
+#include "base/fd.h"
 
 namespace glovebox::engine {
 
-// Blocks, for a few seconds at most: for a pool. `socket` is in the part's directory, and only a
-// process of that directory's owner is given anything. Code::unavailable: the part does not run.
+// A connection to `socket`, which is in a part's directory, if it is a process of that directory's
+// owner that listens there. Code::unavailable: the part does not run.
+Result<Fd> connect_part(const std::string& socket);
+
+// Blocks, for a few seconds at most: for a pool.
 Result<void> hand_over(const std::string& socket, const std::string& line,
                        const std::vector<int>& fds);
 

@@ -54,6 +54,7 @@ Result<void> Core::terminate(const std::shared_ptr<Box>& box, std::string outcom
   box->changed.notify();
   boxes.erase(record.id);
   if (!record.name.empty()) names.erase(record.name);
+  on_change(record.id);
   alive.set(static_cast<std::int64_t>(boxes.size()));
   removed_total.add();
   if (!record.pool_id.empty()) pools->wanted.notify();

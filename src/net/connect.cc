@@ -81,12 +81,16 @@ Task<std::unique_ptr<Stream>> connect_to(SockAddr address, Millis limit) {
 }  // namespace
 
 Task<std::unique_ptr<Stream>> connect_socket(Fd fd, SockAddr address, Millis limit) {
+  CO_TRY(socket, co_await connect_descriptor(std::move(fd), address, limit));
+  co_return make_stream(std::move(socket));
+}
+
+Task<std::shared_ptr<Descriptor>> connect_descriptor(Fd fd, SockAddr address, Millis limit) {
   auto executor = co_await asio::this_coro::executor;
   // Watched before it connects, and never through a duplicate: epoll would keep an entry for the
   // one that stays open.
   CO_TRY(socket, Descriptor::open(executor, std::move(fd)));
-  if (::connect(socket->get(), address.get(), address.size) == 0)
-    co_return make_stream(std::move(socket));
+  if (::connect(socket->get(), address.get(), address.size) == 0) co_return socket;
   // A Unix socket whose backlog is full says EAGAIN at once and has nothing to wait for.
   if (errno != EINPROGRESS) co_return unreachable(errno);
   CO_TRY_DO(co_await Descriptor::wait(socket, Descriptor::For::writing, limit), "connect");
@@ -94,7 +98,7 @@ Task<std::unique_ptr<Stream>> connect_socket(Fd fd, SockAddr address, Millis lim
   socklen_t size = sizeof failed;
   ::getsockopt(socket->get(), SOL_SOCKET, SO_ERROR, &failed, &size);
   if (failed) co_return unreachable(failed);
-  co_return make_stream(std::move(socket));
+  co_return socket;
 }
 
 Task<std::unique_ptr<Stream>> connect(Address address, Millis limit, Reach reach) {

@@ -47,6 +47,14 @@ void Descriptor::close() {
   impl_->writing.ready.notify();
 }
 
+Fd Descriptor::release() {
+  if (closed()) return Fd();
+  Fd fd(impl_->fd.release());
+  impl_->reading.ready.notify();
+  impl_->writing.ready.notify();
+  return fd;
+}
+
 // The readiness callback stays armed when a wait ends early (limit, cancellation) and serves the
 // next wait.
 void Descriptor::arm(std::shared_ptr<Descriptor> descriptor, For what) {

@@ -21,6 +21,9 @@ class Descriptor {
   int get() const;  // -1 once closed
   bool closed() const { return get() < 0; }
   void close();
+  // The descriptor as it was given, and this is closed: for handing it to another process. (What is
+  // only closed here while it lives on elsewhere would stay in the loop's epoll.)
+  Fd release();
 
  private:
   struct Impl;

@@ -21,6 +21,8 @@ Address to_address(const SockAddr& address);
 // Connects a socket that was made elsewhere (in another network namespace). Code::unavailable where
 // nobody listens.
 Task<std::unique_ptr<Stream>> connect_socket(Fd socket, SockAddr address, Millis limit);
+// The same, for handing it on.
+Task<std::shared_ptr<Descriptor>> connect_descriptor(Fd socket, SockAddr address, Millis limit);
 
 // A connected socket as a stream.
 Result<std::unique_ptr<Stream>> make_stream(std::shared_ptr<Descriptor> connected);

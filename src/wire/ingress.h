@@ -23,16 +23,16 @@ inline constexpr std::size_t kIngressMessage = 64 * 1024;
 // A port that may be reached from outside.
 struct IngressPort {
   int port = 0;
-  bool open = false;            // without a token
-  std::string verify;           // "standard-webhooks": requests must be signed; empty: need not
-  std::vector<Secret> secrets;  // with one of these
+  bool open = false;        // without a token
+  std::string verify = {};  // "standard-webhooks": requests must be signed; empty: need not
+  std::vector<Secret> secrets = {};  // with one of these
 };
 
 // A sandbox as the ingress sees it.
 struct IngressBox {
-  std::string id, name;
+  std::string id = {}, name = {};
   std::uint64_t generation = 0;
-  std::vector<IngressPort> ports;
+  std::vector<IngressPort> ports = {};
   const IngressPort* port(int number) const;
 };
 
@@ -46,10 +46,10 @@ struct IngressAsk {
   };
   std::uint64_t number = 0;
   What what = What::look;
-  std::string box;
+  std::string box = {};
   std::uint64_t generation = 0;
   int port = 0;
-  std::string token;
+  std::string token = {};
   bool may_wake = true;  // hold: else one that sleeps is EXHAUSTED
 };
 std::string encode(const IngressAsk& ask);
@@ -57,12 +57,13 @@ Result<IngressAsk> decode_ingress_ask(std::string_view json);
 
 struct IngressSay {
   std::uint64_t number = 0;  // of the question; 0: nobody asked
-  std::optional<Error> error;
-  std::optional<IngressBox> box;        // look
-  bool woke = false;                    // hold: it slept
-  std::int64_t expires_ms = 0;          // token
-  std::string changed;                  // unasked: what was said of the box of this id is over
-  std::vector<std::string> key_hashes;  // unasked: SHA-256, in hex, of keys no box may ever see
+  std::optional<Error> error = {};
+  std::optional<IngressBox> box = {};  // look
+  bool woke = false;                   // hold: it slept
+  std::int64_t expires_ms = 0;         // token
+  std::string changed = {};            // unasked: what was said of the box of this id is over
+  std::vector<std::string> key_hashes =
+      {};  // unasked: SHA-256, in hex, of keys no box may ever see
 };
 std::string encode(const IngressSay& say);
 Result<IngressSay> decode_ingress_say(std::string_view json);
