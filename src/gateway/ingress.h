@@ -42,9 +42,9 @@ struct IngressLimits {
   Millis hold_on{200};    // a box stays held so long after its last request: requests come in rows
   Millis engine{10'000};  // for an engine that is not there (it starts anew)
   // Of one source (an IPv4 address, an IPv6 /64):
-  double requests_per_second = 2'000, request_burst = 4'000;
+  double requests_per_second = 5'000, request_burst = 10'000;
   double wakes_per_second = 2, wake_burst = 60;
-  double refusals_per_second = 5, refusal_burst = 50;  // of credentials
+  double refusals_per_second = 10, refusal_burst = 200;  // of credentials
 };
 
 // What a client's connection turned out to be.
@@ -68,9 +68,10 @@ struct IngressOptions {
   std::function<std::shared_ptr<net::TlsServer>()> tls;
   // May answer a request before it is routed (a redirect to HTTPS).
   std::function<std::optional<http::Response>(const IngressClient&, const http::Request&)> admit;
-  // Of a request for a port with `verify`, whole: an error is the answer, and nothing wakes.
-  std::function<Result<void>(const wire::IngressBox&, const wire::IngressPort&,
-                             const http::Headers&, std::string_view body)>
+  // Of a request for a port with `verify`, whole: an error is the answer, and nothing wakes. What
+  // it gives (null: nothing) is called where the box did not take the request.
+  std::function<Result<std::function<void()>>(const wire::IngressBox&, const wire::IngressPort&,
+                                              const http::Headers&, std::string_view body)>
       verify;
   // One line for each request, without its newline; null: none.
   std::function<void(std::string_view line)> access_log;

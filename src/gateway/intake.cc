@@ -7,6 +7,7 @@
 #include <cerrno>
 
 #include "base/log.h"
+#include "gateway/trusted.h"
 #include "net/descriptor.h"
 #include "net/task.h"
 #include "sys/packet.h"
@@ -19,13 +20,6 @@ namespace {
 constexpr std::size_t kLine = 1024, kDescriptors = 4;
 constexpr std::size_t kAtOnce = 64;
 constexpr Millis kPatience{5'000};  // with one who connected and says nothing
-
-bool is_trusted(int socket) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0) return false;
-  return peer.uid == 0 || peer.uid == ::geteuid();
-}
 
 }  // namespace
 

@@ -1,12 +1,12 @@
 // What the uplink's files share. Only for them.
 #pragma once
 
-#include <algorithm>
 #include <chrono>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "gateway/pace.h"
 #include "gateway/uplink.h"
 #include "gateway/uplink_rules.h"
 #include "http/client.h"
@@ -14,25 +14,6 @@
 namespace glovebox::gateway {
 
 using Steady = std::chrono::steady_clock;
-
-// So many a second, and as many saved up as fit.
-class Pace {
- public:
-  Pace(double per_second, double burst) : rate_(per_second), burst_(burst), tokens_(burst) {}
-  bool take() {
-    const auto now = Steady::now();
-    tokens_ =
-        std::min(burst_, tokens_ + rate_ * std::chrono::duration<double>(now - last_).count());
-    last_ = now;
-    if (tokens_ < 1) return false;
-    tokens_ -= 1;
-    return true;
-  }
-
- private:
-  double rate_, burst_, tokens_;
-  Steady::time_point last_ = Steady::now();
-};
 
 // One box, for as long as its grant lasts.
 struct BoxLink {

@@ -1,0 +1,116 @@
+// Who may go to a port, and what of their credentials is not for the box.
+#include <openssl/evp.h>
+
+#include <array>
+#include <span>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "gateway/ingress_impl.h"
+#include "net/task.h"
+
+namespace glovebox::gateway {
+
+namespace {
+
+metrics::Counter refused_total("ingress_refused_total",
+                               "Requests without a credential, or with a wrong one.");
+
+constexpr std::string_view kTokenHeader = "X-Glovebox-Token";
+constexpr std::string_view kTokenPrefix = "gb1.";  // wire/token.h
+constexpr std::size_t kTokensKept = 64;
+constexpr Millis kTokenLimit{20'000};
+
+// The token of "Bearer TOKEN"; "" for another scheme.
+std::string_view bearer(std::string_view value) {
+  constexpr std::string_view kScheme = "bearer ";
+  if (lower(value.substr(0, kScheme.size())) != kScheme) return "";
+  return trim(value.substr(kScheme.size()));
+}
+
+std::string hash_of(std::string_view text) {
+  std::array<std::uint8_t, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  ::EVP_Digest(text.data(), text.size(), digest.data(), &size, ::EVP_sha256(), nullptr);
+  return hex(std::span(digest).first(size));
+}
+
+// A key of ours that a client sends along by mistake would be the box's from then on.
+bool has_our_key(const Ingress::Impl& impl, const http::Headers& headers) {
+  for (std::string_view name :
+       {std::string_view("Authorization"), std::string_view("X-Api-Key"), kTokenHeader}) {
+    auto value = headers.get(name);
+    if (!value) continue;
+    std::string_view text = bearer(*value).empty() ? trim(*value) : bearer(*value);
+    if (impl.key_hashes.contains(hash_of(text))) return true;
+  }
+  return false;
+}
+
+// Takes the token off: what the box sees says nothing of it.
+std::string take_token(http::Headers& headers) {
+  std::string token;
+  if (auto own = headers.get(kTokenHeader)) token = trim(*own);
+  headers.remove(kTokenHeader);
+  const std::string in_authorization(bearer(headers.get("Authorization").value_or("")));
+  if (!in_authorization.starts_with(kTokenPrefix)) return token;
+  headers.remove("Authorization");
+  return token.empty() ? in_authorization : token;
+}
+
+Error refuse(Source& source, Error error) {
+  refused_total.add();
+  (void)source.refusals.take();
+  return error;
+}
+
+// Good tokens are remembered until they end, so that not every request asks the engine.
+Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token) {
+  const std::int64_t now = system_clock().unix_ms();
+  if (auto seen = box->tokens.find(token);
+      seen != box->tokens.end() && seen->second.first == port && seen->second.second > now)
+    co_return ok;
+  wire::IngressAsk ask{.what = wire::IngressAsk::What::token,
+                       .box = box->box.id,
+                       .generation = box->box.generation,
+                       .port = port,
+                       .token = token};
+  CO_TRY(answer, co_await EngineLink::ask(impl->engine, std::move(ask), impl->options.limits.engine,
+                                          kTokenLimit));
+  if (box->tokens.size() >= kTokensKept) box->tokens.clear();
+  box->tokens[token] = {port, answer.say.expires_ms};
+  co_return ok;
+}
+
+}  // namespace
+
+Task<void> check_access(ImplPtr impl, BoxPtr box, const wire::IngressPort* port, SourcePtr source,
+                        http::Headers* headers) {
+  if (!source->refusals.has())
+    co_return Error{Code::exhausted, "too many refused requests", "TOO_MANY_REFUSED"};
+  if (!port)
+    co_return refuse(
+        *source, {Code::not_found, "this port of the sandbox is not exposed", "PORT_NOT_EXPOSED"});
+  if (has_our_key(*impl, *headers))
+    co_return refuse(*source, {Code::forbidden,
+                               "a key of this Glovebox is not for what runs inside of sandboxes; "
+                               "use a token for the port (glovebox sandbox port token)",
+                               "KEY_AT_PORT"});
+  const std::string token = take_token(*headers);
+  // A signed port asks for a signature instead: see ingress_client.cc.
+  if (port->open || !port->verify.empty()) co_return ok;
+  if (token.empty())
+    co_return refuse(*source, {Code::unauthenticated,
+                               "this port needs a token: Authorization: Bearer TOKEN, or "
+                               "X-Glovebox-Token: TOKEN (glovebox sandbox port token)",
+                               "AUTH_REQUIRED"});
+  const int number = port->port;
+  auto checked = co_await check_token(impl, box, number, token);
+  if (checked) co_return ok;
+  const Code code = checked.error().code;
+  if (code == Code::unauthenticated || code == Code::forbidden)
+    co_return refuse(*source, std::move(checked.error()));
+  co_return checked;
+}
+
+}  // namespace glovebox::gateway
