@@ -7,8 +7,8 @@
 namespace glovebox::app {
 
 extern const cli::Command kUp, kDown, kStatus, kDoctor, kSupervise, kEngineDaemon, kBrainDaemon,
-    kOrchestratorDaemon, kUplinkDaemon, kResolverDaemon, kProbe, kOrchestrate, kPrune, kCompletion,
-    kWorkerPoll, kWorkerRun;
+    kOrchestratorDaemon, kUplinkDaemon, kResolverDaemon, kIngressDaemon, kProbe, kOrchestrate,
+    kPrune, kCompletion, kWorkerPoll, kWorkerRun;
 cli::Commands all_commands();
 
 }  // namespace glovebox::app

@@ -83,6 +83,19 @@ const Setting kSettings[] = {
      Flag([](Config& c) -> auto& { return c.brain.webhooks_allow_private; })},
     {"resolver.listen", Text([](Config& c) -> auto& { return c.resolver.listen; })},
     {"resolver.servers", List([](Config& c) -> auto& { return c.resolver.servers; })},
+    {"ingress.listen", Text([](Config& c) -> auto& { return c.ingress.listen; })},
+    {"ingress.domain", Text([](Config& c) -> auto& { return c.ingress.domain; })},
+    {"ingress.access_log", Flag([](Config& c) -> auto& { return c.ingress.access_log; })},
+    {"ingress.max_connections",
+     Number{[](Config& c) -> auto& { return c.ingress.max_connections; }, 1, 1'000'000}},
+    {"ingress.source_connections",
+     Number{[](Config& c) -> auto& { return c.ingress.source_connections; }, 1, 1'000'000}},
+    {"ingress.source_requests_per_second",
+     Number{[](Config& c) -> auto& { return c.ingress.source_requests_per_second; }, 1, kMany}},
+    {"ingress.source_wakes_per_minute",
+     Number{[](Config& c) -> auto& { return c.ingress.source_wakes_per_minute; }, 1, kMany}},
+    {"ingress.source_refusals_per_minute",
+     Number{[](Config& c) -> auto& { return c.ingress.source_refusals_per_minute; }, 1, kMany}},
     {"orchestrator.listen", Text([](Config& c) -> auto& { return c.orchestrator.listen; })},
     {"orchestrator.brain_url", Text([](Config& c) -> auto& { return c.orchestrator.brain_url; })},
     {"orchestrator.environment_id",
@@ -134,12 +147,28 @@ Result<void> check_url(std::string_view key, const std::string& text) {
                str(key, ": '", text, "' is not a URL such as https://api.anthropic.com")};
 }
 
+// No client believes a certificate for all names below a single label.
+Result<void> check_domain(const std::string& domain) {
+  const std::vector<std::string> labels = split(domain, '.');
+  bool good = labels.size() >= 2 && domain.size() <= 180 && !domain.ends_with(".local");
+  for (const std::string& label : labels)
+    good = good && !label.empty() && label.size() <= 63 && !label.starts_with('-') &&
+           !label.ends_with('-') &&
+           label.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == label.npos;
+  if (good && labels.back().find_first_not_of("0123456789") != std::string::npos) return ok;
+  return Error{
+      Code::invalid,
+      str("ingress.domain: '", domain,
+          "' is no domain of at least two labels in lower case, such as boxes.example.com")};
+}
+
 // What can only be said of a value by its meaning.
 Result<void> check(const Config& config) {
   if (!config.state.starts_with('/'))
     return Error{Code::invalid, str("state: '", config.state, "' must be an absolute path")};
   for (auto [key, listen] : {std::pair{"engine.listen", &config.engine.listen},
                              {"brain.listen", &config.brain.listen},
+                             {"ingress.listen", &config.ingress.listen},
                              {"uplink.listen", &config.uplink.listen},
                              {"resolver.listen", &config.resolver.listen},
                              {"orchestrator.webhook_listen", &config.orchestrator.webhook_listen},
@@ -149,6 +178,7 @@ Result<void> check(const Config& config) {
     if (listen->empty() && may_be_nowhere) continue;
     TRY_DO(net::Address::parse(*listen), key);
   }
+  TRY_DO(check_domain(config.ingress.domain));
   if (config.engine.default_network != "internet" && config.engine.default_network != "none")
     return Error{Code::invalid, str("engine.default_network: '", config.engine.default_network,
                                     "' is not internet or none")};

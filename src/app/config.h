@@ -52,6 +52,17 @@ struct Config {
     std::vector<std::string> servers;  // name servers; empty: those of /etc/resolv.conf
   } resolver;
 
+  struct Ingress {
+    std::string listen = "127.0.0.1:9443";
+    std::string domain = "glovebox.localhost";  // NAME.domain is a sandbox, PORT-NAME.domain a port
+    bool access_log = true;                     // one line for each request
+    std::int64_t max_connections = 10'000;
+    std::int64_t source_connections = 4'000;  // of one address; an IPv6 /64 is one
+    std::int64_t source_requests_per_second = 5'000;
+    std::int64_t source_wakes_per_minute = 120;
+    std::int64_t source_refusals_per_minute = 600;  // of credentials and unknown names
+  } ingress;
+
   struct Orchestrator {
     std::string listen;              // of /healthz and /metrics; empty: nowhere
     std::string brain_url;           // empty: the brain beside it

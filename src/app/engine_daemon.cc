@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "engine/api.h"
 #include "engine/engine.h"
+#include "engine/ingress_link.h"
 #include "net/task.h"
 #include "sys/mount.h"
 
@@ -50,18 +51,31 @@ Task<void> serve(Daemon* daemon) {
   if (daemon->keys["engine"].empty()) co_return Error{Code::internal, "the supervisor gave no key"};
   CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(*daemon)));
   engine::Api api(daemon->loop, *engine, api_keys(daemon->keys));
+  engine::IngressLink ingress(daemon->loop, *engine,
+                              str(daemon->config.state, "/ingress/", kIngressSocket));
+  auto keep_keys_out = [&ingress, daemon] {
+    ingress.keep_out({daemon->keys["engine"], daemon->keys["metrics"]});
+  };
+  keep_keys_out();
+  engine->when_changed([&ingress](const std::string& id) { ingress.changed(id); });
+  ingress.start();
   // Old clients name a sandbox by header only where the host is neither localhost nor 127.0.0.1.
   CO_TRY(server, serve_listener(daemon, api.routes(), api.server_options(), set.listen,
                                 set.allowed_hosts, "127.0.0.2"));
   CO_TRY_DO(daemon->ready());
   log::info("engine.ready", {{"boxes", engine->running()}});
 
-  std::function<void()> rotate = [&api, daemon] { api.set_keys(api_keys(daemon->keys)); };
+  std::function<void()> rotate = [&api, daemon, keep_keys_out] {
+    api.set_keys(api_keys(daemon->keys));
+    keep_keys_out();
+  };
   auto stopped = co_await until_stopped(daemon, std::move(rotate));
   auto drained = co_await server->drain(kDrainLimit);
   if (!drained) log::warn("engine.drain", {{"error", drained.error().what}});
   auto closed = co_await api.close(kDrainLimit);
   if (!closed) log::warn("engine.close", {{"error", closed.error().what}});
+  engine->when_changed([](const std::string&) {});
+  (void)co_await ingress.close();
   CO_TRY_DO(co_await engine->close(), "close the engine");
   co_return stopped;
 }

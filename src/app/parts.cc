@@ -23,6 +23,11 @@ std::span<const PartSpec> all_parts() {
        .keys = {"brain", "environment", "metrics"},
        .optional_keys = {"model"},
        .listen = [](Config& c) -> std::string& { return c.brain.listen; }},
+      {.name = "ingress",  // the only part that strangers reach
+       .command = "ingress-daemon",
+       .keys = {"metrics"},
+       .urls = {"engine", "brain"},
+       .listen = [](Config& c) -> std::string& { return c.ingress.listen; }},
       {.name = "uplink",
        .command = "uplink-daemon",
        .keys = {"uplink", "metrics"},

@@ -25,5 +25,7 @@ Result<std::string> hand_program(const Config& config);  // engine.hand, or the 
 std::vector<std::string> inside_programs(const std::string& hand);
 // Of the uplink, in its directory: where the engine hands listeners over.
 inline constexpr std::string_view kUplinkSocket = "engine.sock";
+// Of the ingress, in its directory: where the engine comes to answer it.
+inline constexpr std::string_view kIngressSocket = "engine.sock";
 
 }  // namespace glovebox::app

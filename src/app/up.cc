@@ -51,7 +51,7 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
   if (listen) config.engine.listen = *listen;
   TRY(given, take_well_known(config, context.env));
   auto names = only;
-  if (names.empty() && given.hosted) names = {"engine", "resolver", "orchestrator"};
+  if (names.empty() && given.hosted) names = {"engine", "resolver", "ingress", "orchestrator"};
   const bool inside = config.orchestrator.runner == "inside";
   if (!names.empty() && only.empty() && inside) names.push_back("uplink");
   TRY(parts, pick_parts(names));

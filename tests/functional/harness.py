@@ -394,7 +394,8 @@ class Glovebox:
         environment |= {k: v for k, v in os.environ.items() if k in ("TMPDIR", "ASAN_OPTIONS", "UBSAN_OPTIONS")}
         # No test but those of the network itself changes how this machine passes packets on.
         environment |= {"GLOVEBOX_ENGINE_DEFAULT_NETWORK": "none"}
-        environment |= {"GLOVEBOX_CONFIG": self.config, "GLOVEBOX_BRAIN_LISTEN": "127.0.0.1:0", **self.environment}
+        environment |= {"GLOVEBOX_CONFIG": self.config, "GLOVEBOX_BRAIN_LISTEN": "127.0.0.1:0",
+                        "GLOVEBOX_INGRESS_LISTEN": "127.0.0.1:0", **self.environment}
         with open(self.config, "a"):
             pass
         with open(self.log_path, "ab") as log:

@@ -87,7 +87,7 @@ def test_one_command_is_all_it_needs(tmp):
     config = os.path.join(tmp, "empty.toml")
     with open(config, "w"):
         pass
-    environment = {"GLOVEBOX_STATE": state, "GLOVEBOX_CONFIG": config, "GLOVEBOX_ENGINE_LISTEN": "127.0.0.1:0", "GLOVEBOX_BRAIN_LISTEN": "127.0.0.1:0"}
+    environment = {"GLOVEBOX_STATE": state, "GLOVEBOX_CONFIG": config, "GLOVEBOX_ENGINE_LISTEN": "127.0.0.1:0", "GLOVEBOX_INGRESS_LISTEN": "127.0.0.1:0", "GLOVEBOX_BRAIN_LISTEN": "127.0.0.1:0"}
     build = os.path.dirname(BIN)
     try:
         first = make(tmp, build, environment={**environment, "PROMPT": "create hello.txt with 'hi' then read it back"})
