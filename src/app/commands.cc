@@ -16,7 +16,7 @@ cli::Commands all_commands() {
       all.push_back(rare);
     for (const cli::Command* internal :
          {&kSupervise, &kEngineDaemon, &kBrainDaemon, &kOrchestratorDaemon, &kUplinkDaemon,
-          kIngressDaemon, &kResolverDaemon, &kProbe})
+          &kIngressDaemon, &kResolverDaemon, &kProbe})
       all.push_back(internal);
     return all;
   }();

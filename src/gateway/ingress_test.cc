@@ -392,5 +392,66 @@ TEST(Ingress, PartsHaveTheirLabels) {
   world.run(Test::run(self));
 }
 
+TEST(Ingress, SlowClientsAreNotWaitedFor) {
+  World world([](IngressOptions& options) {
+    options.limits.head_time = 100ms;
+    options.limits.body_pause = 100ms;
+    options.limits.idle = 100ms;
+    options.limits.body_rate = 1'000'000;
+  });
+  struct Test {
+    static Task<void> trickle(std::shared_ptr<net::Stream> stream) {
+      for (;;) {
+        CO_TRY_DO(co_await net::sleep(20ms));
+        CO_TRY_DO(co_await stream->write_all("x", 1s));
+      }
+    }
+    static Task<void> run(World* world) {
+      world->engine.come();
+      CO_TRY(head, co_await http::say(world->address, "GET / HTTP/1.1\r\nHost: a"));
+      EXPECT_EQ(http::status(head), 408) << head;
+      CO_TRY(body, co_await http::say(world->address,
+                                      "POST / HTTP/1.1\r\nHost: 80-web.local\r\n"
+                                      "Content-Length: 10\r\n\r\nhalf"));
+      EXPECT_EQ(http::status(body), 408) << body;
+      CO_TRY(silent, co_await http::say(world->address, ""));
+      EXPECT_EQ(silent, "");
+      CO_TRY(stream, co_await http::dial(world->address));
+      std::shared_ptr<net::Stream> shared = std::move(stream);
+      CO_TRY_DO(co_await shared->write_all(
+          "POST / HTTP/1.1\r\nHost: 80-web.local\r\nContent-Length: 100000\r\n\r\n", 1s));
+      net::TaskGroup writer(world->loop);
+      writer.spawn("trickle", trickle(shared));
+      CO_TRY(late, co_await http::read_until(*shared, "REQUEST_TIMEOUT"));
+      EXPECT_EQ(http::status(late), 408);
+      co_return co_await writer.finish(1s);
+    }
+  };
+  world.run(Test::run(&world));
+}
+
+TEST(Ingress, OneSourceHasSoManyConnections) {
+  World world([](IngressOptions& options) { options.limits.connections_of_source = 2; });
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      CO_TRY(one, co_await http::dial(world->address));
+      CO_TRY(two, co_await http::dial(world->address));
+      CO_TRY(three, co_await world->ask("80-web.local"));
+      EXPECT_EQ(http::status(three), 503);
+      one->close();
+      bool in = false;
+      for (int i = 0; i < 500 && !in; ++i) {
+        CO_TRY_DO(co_await net::sleep(5ms));
+        auto answer = co_await world->ask("80-web.local");
+        in = answer && http::status(*answer) == 200;
+      }
+      EXPECT_TRUE(in);
+      co_return ok;
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 }  // namespace
 }  // namespace glovebox::gateway
