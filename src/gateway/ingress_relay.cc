@@ -257,6 +257,7 @@ struct Pipe {
   std::shared_ptr<net::Stream> from, to;
   http::InputBuffer buffer;
   Millis write{};
+  std::shared_ptr<bool> one_ended;  // of the two directions
   std::uint64_t bytes = 0;
 };
 
@@ -274,6 +275,7 @@ Task<void> pump(std::shared_ptr<Pipe> pipe) {
     pipe->buffer.filled(got);
   }
   pipe->to->shutdown_write();
+  if (std::exchange(*pipe->one_ended, true)) co_return ok;
   // The other direction has its last words to say.
   co_return co_await net::sleep(kAfterClose);
 }
@@ -285,10 +287,11 @@ Task<void> relay_socket(ClientPtr client, ExchangePtr exchange) {
   const Millis limit = client->impl->options.limits.write;
   CO_TRY_DO(co_await client->stream->write_all(
       switching_head(exchange->answer->headers, exchange->request.request_id), limit));
+  auto one_ended = std::make_shared<bool>(false);
   auto in = std::make_shared<Pipe>(client->stream, exchange->upstream->stream,
-                                   std::move(client->input), limit);
+                                   std::move(client->input), limit, one_ended);
   auto out = std::make_shared<Pipe>(exchange->upstream->stream, client->stream,
-                                    std::move(exchange->upstream->input), limit);
+                                    std::move(exchange->upstream->input), limit, one_ended);
   client->input = {};
   client->parser.reset();
   if (exchange->use)
