@@ -146,7 +146,7 @@ Task<void> Core::keep_blanks() {
       continue;
     }
     if (*linked) {
-      auto made = co_await network->link_ahead(blank->id, blank->base);
+      auto made = co_await network->attach(blank->id, blank->base, usual_policy());
       if (!made) {
         log::warn("engine.blank_link", {{"error", made.error().what}});
         CO_TRY_DO(co_await net::sleep(1s));

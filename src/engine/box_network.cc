@@ -68,7 +68,7 @@ Task<void> Core::recover_network() {
       if (!box->record.network && options.default_network == "none") box->record.network = kNone;
       known.push_back({box->record.id, box->base, policy_of(box->record), false});
     }
-  for (const auto& blank : blanks) known.push_back({blank.id, blank.base, {}, true});
+  for (const auto& blank : blanks) known.push_back({blank.id, blank.base, usual_policy(), true});
   CO_TRY_DO(co_await network->recover(std::move(known)), "network");
   if (options.default_network == "none") co_return ok;
   link_share = 1;

@@ -122,6 +122,7 @@ struct Core {
   // default cannot be had.
   Task<std::optional<wire::Network>> settle_network(std::optional<wire::Network> asked);
   NetworkPolicy policy_of(const wire::SandboxRecord& record) const;
+  NetworkPolicy usual_policy() const { return policy_of({}); }  // of who asked for nothing else
   Task<void> attach_network(std::shared_ptr<Box> box);  // as its record says
   Task<void> change_network(std::shared_ptr<Box> box, std::optional<wire::Network> before);
   Task<void> recover_network();

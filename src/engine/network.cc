@@ -67,9 +67,10 @@ Task<void> Network::recover(std::vector<Known> boxes) {
   if (!swept) trouble_ = swept.error().what;
   for (const auto& id : *whole) note(id, true);
   for (const auto& box : boxes) {
+    if (linked(box.id) && box.policy.link) in_force_[box.id] = box.policy;
     if (linked(box.id) && box.policy.resolver)
       (void)co_await resolver_->serve(box.id, !box.policy.named.empty());
-    bool lacks = box.policy.link && !linked(box.id);
+    bool lacks = box.policy.link && !box.blank && !linked(box.id);
     if (!lacks) continue;
     auto attached = co_await attach(box.id, box.base, box.policy);
     if (!attached)
@@ -93,7 +94,7 @@ Task<void> Network::prepare() {
   co_return done;
 }
 
-Task<void> Network::link_ahead(std::string id, uid_t base) {
+Task<void> Network::make_link(std::string id, uid_t base) {
   if (linked(id)) co_return ok;
   CO_TRY_DO(co_await prepare());
   std::function<Result<void>()> make = [this, id, base] { return kernel_->make_link(id, base); };
@@ -111,7 +112,11 @@ Task<void> Network::attach(std::string id, uid_t base, NetworkPolicy policy) {
     if (!told) log::warn("network.cut", {{"sandbox", id}, {"error", told.error().what}});
     co_return ok;
   }
-  CO_TRY_DO(co_await link_ahead(id, base));
+  if (auto held = in_force_.find(id); held != in_force_.end()) {
+    if (held->second == policy) co_return ok;
+    in_force_.erase(held);
+  }
+  CO_TRY_DO(co_await make_link(id, base));
   std::function<Result<void>()> apply = [this, id, base, policy]() -> Result<void> {
     const bool changes = kernel_->has_rules(id);
     TRY_DO(kernel_->apply(id, base, policy));
@@ -122,13 +127,18 @@ Task<void> Network::attach(std::string id, uid_t base, NetworkPolicy policy) {
   };
   CO_TRY_DO(co_await pool_.run(std::move(apply)));
   changes_total.add();
-  if (policy.resolver) co_return co_await resolver_->serve(id, !policy.named.empty());
-  resolver_->forget(id);
+  if (policy.resolver) {
+    CO_TRY_DO(co_await resolver_->serve(id, !policy.named.empty()));
+  } else {
+    resolver_->forget(id);
+  }
+  in_force_[id] = std::move(policy);
   co_return ok;
 }
 
 Task<void> Network::detach(std::string id) {
   resolver_->forget(id);
+  in_force_.erase(id);
   if (!linked(id)) co_return ok;
   // Rules first: what they allowed must not be the next one's who gets these addresses.
   auto name = std::make_shared<std::string>();
@@ -188,6 +198,7 @@ Task<void> Network::release() {
   std::function<Result<void>()> all = [this] { return kernel_->release(); };
   CO_TRY_DO(co_await pool_.run(std::move(all)), "network");
   linked_.clear();
+  in_force_.clear();
   ready_ = false;
   co_return ok;
 }

@@ -32,8 +32,8 @@ class Network {
   struct Known {  // a box that is there at start
     std::string id;
     uid_t base = 0;
-    NetworkPolicy policy;  // of a blank: none
-    bool blank = false;
+    NetworkPolicy policy;  // of a blank: what most boxes are given
+    bool blank = false;    // may do without a link all the same
   };
 
   static Result<std::unique_ptr<Network>> make(net::Loop& loop, Options options);
@@ -48,10 +48,9 @@ class Network {
   // Why there can be no links; "" while nothing speaks against them.
   const std::string& trouble() const { return trouble_; }
 
-  // A link for a box that waits, before it is known what it may reach: nothing, until then.
-  Task<void> link_ahead(std::string id, uid_t base);
   // The policy is in force when this returns, also for connections there are. The box must have its
-  // first process; again with another policy is how it changes.
+  // first process; again with another policy is how it changes, and with the same one nothing is
+  // done: what most boxes are given is attached to those that wait, where nobody can use it yet.
   Task<void> attach(std::string id, uid_t base, NetworkPolicy policy);
   // The box has ended: rules and link go.
   Task<void> detach(std::string id);
@@ -63,6 +62,7 @@ class Network {
  private:
   class Kernel;
   Network(net::Loop& loop, std::unique_ptr<Kernel> kernel, std::string resolver);
+  Task<void> make_link(std::string id, uid_t base);
   Task<void> reap();
   Task<void> watch();
   void note(const std::string& id, bool has_link);
@@ -70,6 +70,7 @@ class Network {
   std::string trouble_;
   bool ready_ = false;
   std::set<std::string> linked_;          // ids
+  std::map<std::string, NetworkPolicy> in_force_;
   std::vector<std::string> doomed_;       // links about to be deleted, together
   std::size_t reaped_ = 0, to_reap_ = 0;  // how many links were, and will have been
   net::Event reaped_more_;
