@@ -26,6 +26,7 @@ static metrics::Gauge blanks_ready("engine_blanks", "Boxes made ahead.");
 
 constexpr const char* kResolvConf =
     "nameserver 127.0.0.53\noptions edns0\n";  // see resolver_link.h
+constexpr Millis kLull{20};
 constexpr std::size_t kIdLength = 21;  // the form of ids that the API's clients tell from names
 
 Result<uid_t> Core::take_range() {
@@ -98,7 +99,7 @@ Task<void> Core::prepare(Blank blank, BoxPlan of, bool spare) {
   plan.image_root = of.image->root;
   plan.box_dir = box_dir(blank.id);
   plan.usr_mask = of.image->usr_mask;
-  plan.limits = limits_of({});
+  plan.terms = terms_of({}, *of.image);
   plan.spare = spare;
   plan.mounts = Volumes::mounts(of.volumes);
   return launcher->prepare(std::move(plan));
@@ -138,6 +139,9 @@ Task<void> Core::keep_blanks() {
       CO_TRY_DO(co_await told(blanks_wanted));
       continue;
     }
+    // Whoever has just got one is about to use it, and needs the processors: while there are others
+    // that can wait.
+    if (std::ssize(blanks) * 2 >= options.blanks) CO_TRY_DO(co_await net::sleep(kLull));
     const auto launchers = launchers_lost;
     auto blank = co_await make_blank({.image = image});
     if (!blank) {

@@ -109,7 +109,7 @@ struct Core {
   // create.cc
   Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
   Result<void> check(const wire::CreateSandbox& spec) const;
-  wire::BoxLimits limits_of(const wire::Resources& resources) const;
+  wire::BoxTerms terms_of(const wire::Resources& resources, const Image& image) const;
   wire::SandboxRecord record_of(const wire::CreateSandbox& spec) const;
   Result<std::shared_ptr<const Image>> image_for(const wire::CreateSandbox& spec) const;
   Result<BoxPlan> plan_of(const wire::CreateSandbox& spec) const;
@@ -123,7 +123,7 @@ struct Core {
   Task<std::optional<wire::Network>> settle_network(std::optional<wire::Network> asked);
   NetworkPolicy policy_of(const wire::SandboxRecord& record) const;
   NetworkPolicy usual_policy() const { return policy_of({}); }  // of who asked for nothing else
-  Task<void> attach_network(std::shared_ptr<Box> box);  // as its record says
+  Task<void> attach_network(std::shared_ptr<Box> box);          // as its record says
   Task<void> change_network(std::shared_ptr<Box> box, std::optional<wire::Network> before);
   Task<void> recover_network();
   // The kind of blank that is lacking: with a link or without; nothing: there are enough of both.

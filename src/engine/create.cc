@@ -21,10 +21,16 @@ static metrics::Counter create_failed_total("engine_sandbox_create_failures_tota
                                             "Sandboxes that did not.");
 static metrics::Gauge alive("engine_sandboxes", "Sandboxes that are not terminated.");
 
-wire::BoxLimits Core::limits_of(const wire::Resources& resources) const {
-  return {static_cast<std::uint64_t>(resources.memory_mb) << 20,
-          static_cast<std::uint32_t>(std::lround(resources.cpus * 1000)),
-          static_cast<std::uint64_t>(options.default_pids)};
+wire::BoxTerms Core::terms_of(const wire::Resources& resources, const Image& of) const {
+  wire::BoxTerms terms;
+  terms.limits = {static_cast<std::uint64_t>(resources.memory_mb) << 20,
+                  static_cast<std::uint32_t>(std::lround(resources.cpus * 1000)),
+                  static_cast<std::uint64_t>(options.default_pids)};
+  terms.max_file_bytes = static_cast<std::uint64_t>(resources.disk_mb) << 20;
+  terms.env = of.env;
+  terms.cwd = of.cwd;
+  terms.user = of.user;
+  return terms;
 }
 
 Result<void> Core::check(const wire::CreateSandbox& spec) const {
@@ -168,11 +174,7 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   wire::LaunchBox plan;
   plan.id = record.id;
   plan.hostname = record.name.empty() ? record.id : record.name;
-  plan.limits = limits_of(record.resources);
-  plan.max_file_bytes = static_cast<std::uint64_t>(record.resources.disk_mb) << 20;
-  plan.env = box->plan.image->env;
-  plan.cwd = box->plan.image->cwd;
-  plan.user = box->plan.image->user;
+  plan.terms = terms_of(record.resources, *box->plan.image);
   CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
   box->pid = static_cast<pid_t>(pid);
   CO_FAULT("create.after_launch");

@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -75,6 +76,19 @@ void plain_process() {
     (void)!::write(score.get(), "500", 3);
 }
 
+struct Ends {
+  Fd ours, theirs;
+};
+
+Result<Ends> socket_pair() {
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+    return sys_error("socketpair");
+  Ends pair{Fd(ends[0]), Fd(ends[1])};
+  ::fcntl(pair.ours.get(), F_SETFL, O_NONBLOCK);
+  return pair;
+}
+
 // CLONE_PARENT: the child is the hand's own, which learns its exit and outlives us. With the group
 // given here there is no moving between groups, which costs up to twenty milliseconds when it was
 // not done for a while.
@@ -103,9 +117,12 @@ pid_t fork_sibling(int group) {
 
 void close_from(int first) { ::close_range(static_cast<unsigned>(first), ~0u, 0); }
 
-void helper_main(const Config& config, int socket) noexcept {
+[[noreturn]] static void helper_main(const Config& config, int socket,
+                                     const std::function<Result<void>()>& enter) noexcept {
+  auto became = enter ? enter() : ok;
   ::prctl(PR_SET_DUMPABLE, 0);
-  if (auto became = become_tenant(config); !became) {
+  if (became) became = become_tenant(config);
+  if (!became) {
     log::error("hand.helper", {{"error", became.error().what}});
     ::_exit(1);
   }
@@ -123,6 +140,43 @@ void helper_main(const Config& config, int socket) noexcept {
     packet->fds.clear();
     if (!sys::send_packet(kSocket, wire::Writer().u64(id).i64(answer).take(), {}, 0)) ::_exit(0);
   }
+}
+
+Result<Helper> fork_helper(const Config& config, const std::function<Result<void>()>& enter) {
+  TRY(group, Group::make(config.user_cgroup.get(), "helper"));
+  TRY(pair, socket_pair());
+  pid_t pid;
+  if (group.dir() >= 0) {
+    clone_args args{};
+    args.flags = CLONE_INTO_CGROUP;
+    args.exit_signal = SIGCHLD;
+    args.cgroup = static_cast<std::uint64_t>(group.dir());
+    pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
+  } else {
+    pid = ::fork();
+  }
+  if (pid < 0) return sys_error("fork the helper");
+  if (pid == 0) helper_main(config, pair.theirs.get(), enter);
+  group.set_leader(pid);
+  return Helper{std::move(group), std::move(pair.ours), pid, {}};
+}
+
+Result<AskedBlank> ask_for_blank(const Config& config, int helper, std::uint64_t id) {
+  TRY(group, Group::make(config.user_cgroup.get(), str('p', id)));
+  auto pair = socket_pair();
+  std::vector<int> fds;
+  if (pair) {
+    fds.push_back(pair->theirs.get());
+    if (group.dir() >= 0) fds.push_back(group.dir());
+  }
+  auto sent = pair ? sys::send_packet(helper, wire::Writer().u64(id).take(), fds, MSG_DONTWAIT)
+                   : Result<void>(pair.error());
+  if (!sent) {
+    (void)group.remove_if_empty();
+    if (pair && sent.error().code != Code::exhausted) sent.error().code = Code::unavailable;
+    return sent.error();
+  }
+  return AskedBlank{std::move(group), std::move(pair->ours)};
 }
 
 }  // namespace glovebox::hand

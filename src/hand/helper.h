@@ -4,8 +4,10 @@
 // millisecond; joining a version 1 group: up to twenty) is done before it is asked for.
 #pragma once
 
-#include <string_view>
+#include <functional>
+#include <optional>
 
+#include "hand/group.h"
 #include "hand/hand.h"
 
 namespace glovebox::hand {
@@ -14,8 +16,23 @@ namespace glovebox::hand {
 // directory. What comes back: u64 id, i64 pid or -errno.
 inline constexpr std::size_t kHelperMessage = 64;
 
-// What becomes of the process that was forked for it. Never returns.
-[[noreturn]] void helper_main(const Config& config, int socket) noexcept;
+struct AskedBlank {  // the helper's answer is still to come
+  Group group;
+  Fd socket;
+};
+struct Helper {
+  Group group;
+  Fd socket;  // it ends when this is closed
+  pid_t pid = 0;
+  std::optional<AskedBlank> first;  // asked for already, with the id kFirstBlank
+};
+inline constexpr std::uint64_t kFirstBlank = 1;
+// `enter` is called in it, before all else.
+Result<Helper> fork_helper(const Config& config, const std::function<Result<void>()>& enter = {});
+Result<AskedBlank> ask_for_blank(const Config& config, int helper, std::uint64_t id);
+
+// As serve() of hand.h; `ahead`: one that has been forked for this configuration already.
+int serve(Config config, std::optional<Helper> ahead);
 
 // Every descriptor from `first` on.
 void close_from(int first);

@@ -80,7 +80,7 @@ class Launcher {
   struct Box {
     BoxStage stage = BoxStage::blank;
     std::uint32_t base = 0;
-    wire::BoxLimits limits;
+    wire::BoxLimits limits;  // as prepared
     pid_t pid = 0;
     int wait_status = 0;
     bool spare = false;
@@ -157,7 +157,7 @@ class Launcher {
     TRY(made, maker_.make_blank(plan), "blank ", plan.id);
     Box& box = boxes_[plan.id];
     box.base = plan.base;
-    box.limits = plan.limits;
+    box.limits = plan.terms.limits;
     box.spare = plan.spare;
     box.pid = made.pid;
     box.gate = std::move(made.gate);
@@ -172,8 +172,8 @@ class Launcher {
       return Error{Code::conflict, str("no blank ", plan.id)};
     if (fds.size() != 1) return Error{Code::invalid, "a launch brings the hand's socket"};
     Box& box = found->second;
-    if (plan.limits != box.limits)
-      TRY_DO(maker_.set_limits(plan.id, plan.limits), "limits of ", plan.id);
+    if (plan.terms.limits != box.limits)
+      TRY_DO(maker_.set_limits(plan.id, plan.terms.limits), "limits of ", plan.id);
     TRY_DO(sys::send_packet(box.gate.get(), payload, {fds[0].get()}, 0), "wake blank ", plan.id);
     box.stage = BoxStage::launching;
     box.engine = engine;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
+#include <sys/fsuid.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -13,8 +14,11 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
+#include <optional>
 
 #include "hand/hand.h"
+#include "hand/helper.h"
 #include "sys/box.h"
 #include "sys/mount.h"
 #include "sys/packet.h"
@@ -79,6 +83,22 @@ Result<void> write_names(const std::string& hostname) {
   return ok;
 }
 
+void set_terms(Config& config, wire::BoxTerms terms, std::uint32_t base) {
+  config.env = std::move(terms.env);
+  config.cwd = std::move(terms.cwd);
+  config.user = std::move(terms.user);
+  config.cpus = choose_cpus(whole_cpus(terms.limits.cpu_millis), base);
+  config.max_open_files = kOpenFiles;
+  config.max_file_bytes = terms.max_file_bytes;
+}
+
+// What a helper cannot be told any more. (The other limits are its control group's.)
+bool same_for_helper(const wire::BoxTerms& a, const wire::BoxTerms& b) {
+  return a.env == b.env && a.cwd == b.cwd && a.user == b.user &&
+         a.max_file_bytes == b.max_file_bytes &&
+         whole_cpus(a.limits.cpu_millis) == whole_cpus(b.limits.cpu_millis);
+}
+
 // From here on this is the box's first process. What it returns is its exit code.
 Result<int> become_box(const wire::PrepareBox& prepared, const std::string& usr_view,
                        const sys::Namespaces& namespaces, const sys::BoxCgroups& groups,
@@ -96,27 +116,35 @@ Result<int> become_box(const wire::PrepareBox& prepared, const std::string& usr_
   config.filter = std::move(filter);
   raise_oom_score();
   sys::StagePlan stage{prepared.base, "/state/" + prepared.image_root, "/state/" + prepared.box_dir,
-                       usr_view, size_of(prepared.limits)};
+                       usr_view, size_of(prepared.terms.limits)};
   for (const wire::BoxMount& mount : prepared.mounts)
     stage.mounts.push_back({"/state/" + mount.source, mount.target, mount.read_only});
   TRY(box, sys::stage_box(stage, namespaces));
+  // Ahead, because joining version 1 control groups may take as long as all the rest. It enters the
+  // box now; what asks for the host's privileges is still to be done here.
+  set_terms(config, prepared.terms, prepared.base);
+  std::function<Result<void>()> enter = [&] { return sys::follow_into_box(namespaces); };
+  ::setfsgid(prepared.base);  // its control groups are to be the box's, like those that follow
+  ::setfsuid(prepared.base);
+  TRY(helper, fork_helper(config, enter), "helper");
+  TRY(first, ask_for_blank(config, helper.socket.get(), kFirstBlank), "first process");
+  ::setfsuid(0);
+  ::setfsgid(0);
+  helper.first = std::move(first);
 
   TRY(packet, sys::receive_packet(gate.get(), wire::kLauncherMessage, 1));
   if (packet.bytes.empty()) return 0;  // nobody wants this blank any more
   TRY(plan, wire::decode_launch(packet.bytes));
   if (packet.fds.size() != 1) return Error{Code::invalid, "a launch brings the hand's socket"};
   config.listener = std::move(packet.fds[0]);
-  config.env = std::move(plan.env);
-  config.cwd = plan.cwd;
-  config.user = plan.user;
-  config.cpus = choose_cpus(whole_cpus(plan.limits.cpu_millis), prepared.base);
-  config.max_open_files = kOpenFiles;
-  config.max_file_bytes = plan.max_file_bytes;
-  TRY_DO(sys::enter_box(std::move(box), size_of(plan.limits), plan.hostname, namespaces));
+  std::optional<Helper> ahead = std::move(helper);
+  if (!same_for_helper(plan.terms, prepared.terms)) ahead.reset();  // it goes by itself
+  TRY_DO(sys::enter_box(std::move(box), size_of(plan.terms.limits), plan.hostname, namespaces));
+  set_terms(config, std::move(plan.terms), prepared.base);
   if (plan.hostname != plan.id) TRY_DO(write_names(plan.hostname));
   TRY_DO(sys::send_packet(gate.get(), "running", {}, 0), "tell the launcher");
   gate.reset();
-  return serve(std::move(config));
+  return serve(std::move(config), std::move(ahead));
 }
 
 }  // namespace
@@ -132,7 +160,7 @@ Result<void> BoxMaker::set_limits(const std::string& id, const wire::BoxLimits& 
 Result<BoxMaker::Blank> BoxMaker::make_blank(const wire::PrepareBox& plan) {
   TRY(groups, sys::BoxCgroups::make(roots_, prefix_, plan.id, plan.base), "control groups");
   auto view = usr_view(plan.usr_mask);
-  auto limited = view ? set_limits(plan.id, plan.limits) : Result<void>(view.error());
+  auto limited = view ? set_limits(plan.id, plan.terms.limits) : Result<void>(view.error());
   auto blank = limited ? start_child(plan, *view, groups) : Result<Blank>(limited.error());
   if (!blank) (void)groups.remove();
   return blank;

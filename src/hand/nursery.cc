@@ -1,17 +1,14 @@
 #include "hand/nursery.h"
 
 #include <fcntl.h>
-#include <linux/sched.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <csignal>
 
 #include "base/log.h"
-#include "hand/helper.h"
 #include "sys/packet.h"
 #include "wire/bytes.h"
 
@@ -22,19 +19,6 @@ constexpr std::size_t kAskedAtOnce = 8;
 constexpr auto kAnswerLimit = 5s;  // of a helper; one that was stopped from inside is replaced
 constexpr int kManyFailures = 5;
 constexpr auto kPause = 100ms;  // after the box had no room for another process
-
-struct Ends {
-  Fd ours, theirs;
-};
-
-Result<Ends> socket_pair() {
-  int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-    return sys_error("socketpair");
-  Ends pair{Fd(ends[0]), Fd(ends[1])};
-  ::fcntl(pair.ours.get(), F_SETFL, O_NONBLOCK);
-  return pair;
-}
 
 }  // namespace
 
@@ -65,49 +49,30 @@ void Nursery::fill(Time now) {
 }
 
 Result<void> Nursery::ask(Time now) {
-  std::uint64_t id = next_id_;
-  TRY(group, Group::make(config_.user_cgroup.get(), str('p', id)));
-  auto pair = socket_pair();
-  std::vector<int> fds;
-  if (pair) {
-    fds.push_back(pair->theirs.get());
-    if (group.dir() >= 0) fds.push_back(group.dir());
-  }
-  auto sent =
-      pair ? sys::send_packet(helper_.get(), wire::Writer().u64(id).take(), fds, MSG_DONTWAIT)
-           : Result<void>(pair.error());
-  if (!sent) {
-    (void)group.remove_if_empty();
-    if (pair && sent.error().code != Code::exhausted) sent.error().code = Code::unavailable;
-    return sent;
-  }
-  ++next_id_;
-  asked_.emplace(
-      id, Asked{std::move(group), Watched(poll_, std::move(pair->ours), Source::blank, id), now});
+  TRY(blank, ask_for_blank(config_, helper_.get(), next_id_));
+  note(next_id_++, std::move(blank), now);
   return ok;
 }
 
+void Nursery::note(std::uint64_t id, AskedBlank blank, Time now) {
+  asked_.emplace(id, Asked{std::move(blank.group),
+                           Watched(poll_, std::move(blank.socket), Source::blank, id), now});
+}
+
 Result<void> Nursery::start_helper() {
-  TRY(group, Group::make(config_.user_cgroup.get(), "helper"));
-  TRY(pair, socket_pair());
-  pid_t pid;
-  if (group.dir() >= 0) {
-    clone_args args{};
-    args.flags = CLONE_INTO_CGROUP;
-    args.exit_signal = SIGCHLD;
-    args.cgroup = static_cast<std::uint64_t>(group.dir());
-    pid = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-  } else {
-    pid = ::fork();
-  }
-  if (pid < 0) return sys_error("fork the helper");
-  if (pid == 0) helper_main(config_, pair.theirs.get());
-  helper_group_ = std::move(group);
-  helper_group_.set_leader(pid);
-  helper_pid_ = pid;
-  helper_ = Watched(poll_, std::move(pair.ours), Source::helper, 0);
-  helper_.want(EPOLLIN);
+  TRY(helper, fork_helper(config_));
+  adopt(std::move(helper), {});
   return ok;
+}
+
+void Nursery::adopt(Helper helper, Time now) {
+  helper_group_ = std::move(helper.group);
+  helper_pid_ = helper.pid;
+  helper_ = Watched(poll_, std::move(helper.socket), Source::helper, 0);
+  helper_.want(EPOLLIN);
+  if (!helper.first) return;
+  note(kFirstBlank, std::move(*helper.first), now);
+  next_id_ = kFirstBlank + 1;
 }
 
 void Nursery::on_helper(Time now) {

@@ -13,6 +13,7 @@
 
 #include "hand/group.h"
 #include "hand/hand.h"
+#include "hand/helper.h"
 #include "hand/poll.h"
 
 namespace glovebox::hand {
@@ -32,6 +33,7 @@ class Nursery {
   Nursery(Poll& poll, const Config& config, std::function<bool(pid_t)> in_use)
       : poll_(poll), config_(config), in_use_(std::move(in_use)) {}
 
+  void adopt(Helper helper, Time now);  // one that was forked ahead
   // As many starts wait. One more blank is kept for the next.
   void want(std::size_t waiting, Time now);
   std::optional<Blank> take();
@@ -58,6 +60,7 @@ class Nursery {
   void fill(Time now);
   Result<void> ask(Time now);
   Result<void> start_helper();
+  void note(std::uint64_t id, AskedBlank blank, Time now);
   void lose_helper(Time now);
   void lose_blank(std::size_t index, Time now);
   void back_off(Time now);
@@ -69,7 +72,7 @@ class Nursery {
   Group helper_group_;
   Watched helper_;
   pid_t helper_pid_ = 0;
-  std::uint64_t next_id_ = 1;
+  std::uint64_t next_id_ = kFirstBlank;
   std::map<std::uint64_t, Asked> asked_;
   std::deque<Blank> ready_;
   std::vector<Group> graves_;

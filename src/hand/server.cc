@@ -258,7 +258,9 @@ void Hand::say_goodbye() {
   }
 }
 
-int serve(Config config) {
+int serve(Config config) { return serve(std::move(config), std::nullopt); }
+
+int serve(Config config, std::optional<Helper> ahead) {
   ::prctl(PR_SET_DUMPABLE, 0);
   if (!config.is_init) ::prctl(PR_SET_CHILD_SUBREAPER, 1);
   ::signal(SIGPIPE, SIG_IGN);
@@ -277,7 +279,9 @@ int serve(Config config) {
   ::fcntl(config.listener.get(), F_SETFL, O_NONBLOCK);
   try {
     Watched watched(*poll, std::move(signals), Source::signals, 0);
-    return Hand(std::move(config), std::move(*poll), std::move(watched)).run();
+    Hand hand(std::move(config), std::move(*poll), std::move(watched));
+    if (ahead) hand.adopt(std::move(*ahead));
+    return hand.run();
   } catch (const std::exception& error) {  // out of memory: the box is lost, and says so
     log::error("hand.failed", {{"error", error.what()}});
     return 1;

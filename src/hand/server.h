@@ -29,6 +29,7 @@ namespace glovebox::hand {
 class Hand {
  public:
   Hand(Config config, Poll poll, Watched signals);
+  void adopt(Helper helper) { nursery_.adopt(std::move(helper), now()); }
   int run();
 
  private:

@@ -266,15 +266,11 @@ Result<StagedBox> stage_box(const StagePlan& plan, const Namespaces& namespaces)
   rlimit core{1, 1};
   if (::setrlimit(RLIMIT_CORE, &core) < 0) return sys_error("limit of core files");
   TRY_DO(pivot_to(kRoot));
+  if (::unshare(CLONE_NEWCGROUP) < 0) return sys_error("cgroup namespace");
   return box;
 }
 
-Result<void> enter_box(StagedBox box, const BoxSize& size, const std::string& hostname,
-                       const Namespaces& namespaces) {
-  if (size != box.size) TRY_DO(resize(box, size));
-  TRY_DO(enter(namespaces));
-  if (::unshare(CLONE_NEWCGROUP) < 0) return sys_error("cgroup namespace");
-  if (::sethostname(hostname.data(), hostname.size()) < 0) return sys_error("host name");
+static Result<void> become_root() {
   // The raw calls: the library's would look for other threads to change.
   if (::syscall(SYS_setresgid, 0, 0, 0) < 0 || ::syscall(SYS_setgroups, 0, nullptr) < 0 ||
       ::syscall(SYS_setresuid, 0, 0, 0) < 0)
@@ -282,6 +278,19 @@ Result<void> enter_box(StagedBox box, const BoxSize& size, const std::string& ho
   TRY_DO(drop_to_box_capabilities());
   if (::prctl(PR_SET_DUMPABLE, 0) < 0) return sys_error("not dumpable");
   return ok;
+}
+
+Result<void> follow_into_box(const Namespaces& namespaces) {
+  TRY_DO(enter(namespaces));
+  return become_root();
+}
+
+Result<void> enter_box(StagedBox box, const BoxSize& size, const std::string& hostname,
+                       const Namespaces& namespaces) {
+  if (size != box.size) TRY_DO(resize(box, size));
+  TRY_DO(enter(namespaces));
+  if (::sethostname(hostname.data(), hostname.size()) < 0) return sys_error("host name");
+  return become_root();
 }
 
 }  // namespace glovebox::sys

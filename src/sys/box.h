@@ -63,6 +63,10 @@ struct StagedBox {
 // privileges are still there.
 Result<StagedBox> stage_box(const StagePlan& plan, const Namespaces& namespaces);
 
+// Before `enter`, for a child forked from the caller that needs nothing of the host's any more: it
+// becomes what `enter` makes of the caller, whose host name it will have.
+Result<void> follow_into_box(const Namespaces& namespaces);
+
 // After it the caller is root of the box and of nothing else: capabilities, ids and name spaces are
 // the box's.
 Result<void> enter_box(StagedBox box, const BoxSize& size, const std::string& hostname,

@@ -26,15 +26,24 @@ Result<LauncherMessage> decode_launcher(std::string_view packet) {
 
 namespace {
 
-void write(Writer& out, const BoxLimits& limits) {
-  out.u64(limits.memory_bytes).u32(limits.cpu_millis).u64(limits.pids);
+void write(Writer& out, const BoxTerms& terms) {
+  out.u64(terms.limits.memory_bytes).u32(terms.limits.cpu_millis).u64(terms.limits.pids);
+  out.u64(terms.max_file_bytes).list(terms.env).text(terms.cwd).text(terms.user);
 }
 
-Result<BoxLimits> read_limits(Reader& in) {
+Result<BoxTerms> read_terms(Reader& in) {
   TRY(memory_bytes, in.u64());
   TRY(cpu_millis, in.u32());
   TRY(pids, in.u64());
-  return BoxLimits{memory_bytes, cpu_millis, pids};
+  TRY(max_file_bytes, in.u64());
+  TRY(env, in.list(1024, 32 * 1024));
+  TRY(cwd, in.text(kPathLimit));
+  TRY(user, in.text(kIdLimit));
+  return BoxTerms{{memory_bytes, cpu_millis, pids},
+                  max_file_bytes,
+                  std::move(env),
+                  std::move(cwd),
+                  std::move(user)};
 }
 
 }  // namespace
@@ -46,7 +55,7 @@ std::string hosts_file(std::string_view hostname) {
 std::string encode(const PrepareBox& m) {
   Writer out;
   out.text(m.id).u32(m.base).text(m.image_root).text(m.box_dir).text(m.usr_mask);
-  write(out, m.limits);
+  write(out, m.terms);
   out.u8(m.spare).u32(static_cast<std::uint32_t>(m.mounts.size()));
   for (const BoxMount& mount : m.mounts)
     out.text(mount.source).text(mount.target).u8(mount.read_only);
@@ -60,7 +69,7 @@ Result<PrepareBox> decode_prepare(std::string_view payload) {
   TRY(image_root, in.text(kPathLimit));
   TRY(box_dir, in.text(kPathLimit));
   TRY(usr_mask, in.text(kPathLimit));
-  TRY(limits, read_limits(in));
+  TRY(terms, read_terms(in));
   TRY(spare, in.u8());
   TRY(count, in.u32());
   if (count > kMaxMounts) return Error{Code::invalid, "too many mounts"};
@@ -73,15 +82,14 @@ Result<PrepareBox> decode_prepare(std::string_view payload) {
   }
   TRY_DO(in.done());
   return PrepareBox{
-      std::move(id), base,       std::move(image_root), std::move(box_dir), std::move(usr_mask),
-      limits,        spare != 0, std::move(mounts)};
+      std::move(id),    base,       std::move(image_root), std::move(box_dir), std::move(usr_mask),
+      std::move(terms), spare != 0, std::move(mounts)};
 }
 
 std::string encode(const LaunchBox& m) {
   Writer out;
   out.text(m.id).text(m.hostname);
-  write(out, m.limits);
-  out.u64(m.max_file_bytes).list(m.env).text(m.cwd).text(m.user);
+  write(out, m.terms);
   return out.take();
 }
 
@@ -89,14 +97,9 @@ Result<LaunchBox> decode_launch(std::string_view payload) {
   Reader in(payload);
   TRY(id, in.text(kIdLimit));
   TRY(hostname, in.text(kIdLimit));
-  TRY(limits, read_limits(in));
-  TRY(max_file_bytes, in.u64());
-  TRY(env, in.list(1024, 32 * 1024));
-  TRY(cwd, in.text(kPathLimit));
-  TRY(user, in.text(kIdLimit));
+  TRY(terms, read_terms(in));
   TRY_DO(in.done());
-  return LaunchBox{std::move(id),  std::move(hostname), limits,         max_file_bytes,
-                   std::move(env), std::move(cwd),      std::move(user)};
+  return LaunchBox{std::move(id), std::move(hostname), std::move(terms)};
 }
 
 std::string encode(const BoxNote& n) {

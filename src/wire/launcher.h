@@ -14,7 +14,7 @@ namespace glovebox::wire {
 // The version stands in the name of the socket. An engine of another version finds no launcher and
 // starts its own; the old one stays the parent of its boxes and goes when the last of them has
 // ended.
-inline constexpr const char* kLauncherSocket = "launcher-2.sock";
+inline constexpr const char* kLauncherSocket = "launcher-3.sock";
 inline constexpr std::size_t kLauncherMessage = 128 * 1024;
 
 enum class LauncherType : std::uint8_t {
@@ -49,12 +49,20 @@ struct BoxMount {
   bool read_only = false;
 };
 
+struct BoxTerms {  // what holds for all processes of a box
+  BoxLimits limits;
+  std::uint64_t max_file_bytes = 0;
+  std::vector<std::string> env;
+  std::string cwd, user;
+  bool operator==(const BoxTerms&) const = default;
+};
+
 struct PrepareBox {
   std::string id;
   std::uint32_t base = 0;           // first user id
   std::string image_root, box_dir;  // below the state directory
   std::string usr_mask;             // likewise; empty: the image brings its own /usr
-  BoxLimits limits;                 // what most boxes ask for
+  BoxTerms terms;                   // what most boxes ask for
   bool spare = false;  // of the usual image and without anybody's files: the next engine may use it
   std::vector<BoxMount> mounts = {};
 };
@@ -64,10 +72,7 @@ Result<PrepareBox> decode_prepare(std::string_view payload);
 struct LaunchBox {
   std::string id;
   std::string hostname;
-  BoxLimits limits;
-  std::uint64_t max_file_bytes = 0;
-  std::vector<std::string> env;
-  std::string cwd, user;
+  BoxTerms terms;
 };
 std::string encode(const LaunchBox& message);
 Result<LaunchBox> decode_launch(std::string_view payload);
