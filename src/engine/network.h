@@ -69,7 +69,7 @@ class Network {
   std::unique_ptr<Kernel> kernel_;  // on the pool's thread; all below on the loop's
   std::string trouble_;
   bool ready_ = false;
-  std::set<std::string> linked_;          // ids
+  std::set<std::string> linked_;  // ids
   std::map<std::string, NetworkPolicy> in_force_;
   std::vector<std::string> doomed_;       // links about to be deleted, together
   std::size_t reaped_ = 0, to_reap_ = 0;  // how many links were, and will have been
