@@ -11,6 +11,7 @@
 #include "http/client.h"
 #include "net/stream.h"
 #include "sys/tree.h"
+#include "wire/sandbox.h"
 
 namespace glovebox::app {
 
@@ -102,12 +103,22 @@ const Setting kSettings[] = {
      Text([](Config& c) -> auto& { return c.orchestrator.environment_id; })},
     {"orchestrator.worker_id", Text([](Config& c) -> auto& { return c.orchestrator.worker_id; }),
      "ANTHROPIC_WORKER_ID"},
-    {"orchestrator.image", Text([](Config& c) -> auto& { return c.orchestrator.image; })},
+    {"orchestrator.image", Text([](Config& c) -> auto& { return c.orchestrator.image; }),
+     "SANDBOX_IMAGE_NAME"},
     {"orchestrator.runner", Text([](Config& c) -> auto& { return c.orchestrator.runner; })},
+    {"orchestrator.mode", Text([](Config& c) -> auto& { return c.orchestrator.mode; })},
+    {"orchestrator.webhook_sandbox_name",
+     Text([](Config& c) -> auto& { return c.orchestrator.webhook_sandbox_name; }),
+     "WEBHOOK_SANDBOX_NAME"},
+    {"orchestrator.webhook_sandbox_timeout_seconds",
+     Number{[](Config& c) -> auto& { return c.orchestrator.webhook_sandbox_timeout_seconds; }, 1,
+            kMany},
+     "WEBHOOK_SANDBOX_TIMEOUT_SECONDS"},
     {"orchestrator.max_sessions",
      Number{[](Config& c) -> auto& { return c.orchestrator.max_sessions; }, 1, 100'000}},
     {"orchestrator.max_idle_secs",
-     Number{[](Config& c) -> auto& { return c.orchestrator.max_idle_secs; }, 1, 86'400}},
+     Number{[](Config& c) -> auto& { return c.orchestrator.max_idle_secs; }, 1, 86'400},
+     "RUNNER_MAX_IDLE_SECONDS"},
     {"orchestrator.sandbox_timeout_seconds",
      Number{[](Config& c) -> auto& { return c.orchestrator.sandbox_timeout_seconds; }, 1, kMany},
      "SANDBOX_TIMEOUT_SECONDS"},
@@ -190,6 +201,16 @@ Result<void> check(const Config& config) {
   if (config.orchestrator.runner != "outside" && config.orchestrator.runner != "inside")
     return Error{Code::invalid, str("orchestrator.runner: '", config.orchestrator.runner,
                                     "' is neither outside nor inside")};
+  if (config.orchestrator.mode != "poll" && config.orchestrator.mode != "webhook-sandbox")
+    return Error{Code::invalid, str("orchestrator.mode: '", config.orchestrator.mode,
+                                    "' is neither poll nor webhook-sandbox")};
+  if (config.orchestrator.mode == "webhook-sandbox" && config.orchestrator.runner == "inside")
+    return Error{Code::invalid,
+                 "orchestrator.mode = \"webhook-sandbox\" goes with runner = \"outside\""};
+  if (!wire::valid_name(config.orchestrator.webhook_sandbox_name))
+    return Error{Code::invalid,
+                 str("orchestrator.webhook_sandbox_name: '",
+                     config.orchestrator.webhook_sandbox_name, "' is no name of a sandbox")};
   if (config.brain.default_model.empty())
     return Error{Code::invalid, "brain.default_model: must name a model"};
   for (auto level :

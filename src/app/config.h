@@ -70,6 +70,10 @@ struct Config {
     std::string worker_id;           // empty: made of the host's name
     std::string image;               // of the boxes of sessions; empty: the engine's default
     std::string runner = "outside";  // "inside": the worker runs in the session's box
+    // "webhook-sandbox": the queue is asked when the receiver in a box says so, not all the time.
+    std::string mode = "poll";
+    std::string webhook_sandbox_name = "webhook-orchestrator";
+    std::int64_t webhook_sandbox_timeout_seconds = 600;  // idle, then it is suspended
     std::int64_t max_sessions = 64;
     std::int64_t max_idle_secs = 60;
     std::int64_t sandbox_timeout_seconds = 3600;

@@ -10,7 +10,9 @@
 #include "app/orchestrator_run.h"
 #include "app/program.h"
 #include "app/state.h"
+#include "app/up.h"
 #include "app/users.h"
+#include "app/webhook_box.h"
 #include "app/well_known.h"
 #include "base/log.h"
 #include "cli/brain_client.h"
@@ -23,7 +25,7 @@ namespace glovebox::app {
 
 namespace {
 
-enum class Mode { poll, webhook };
+enum class Mode { poll, webhook, webhook_sandbox };
 
 struct Plan {
   Mode mode = Mode::poll;
@@ -39,7 +41,9 @@ Result<Mode> mode_of(const cli::Args& args) {
   std::string mode = args.option("--mode").value_or("poll");
   if (mode == "poll") return Mode::poll;
   if (mode == "webhook") return Mode::webhook;
-  return cli::usage_error(str("--mode: '", mode, "' is not poll or webhook"));
+  if (mode == "webhook-sandbox") return Mode::webhook_sandbox;
+  return cli::usage_error(
+      str("--mode: '", mode, "' is none (modes: poll, webhook, webhook-sandbox)"));
 }
 
 // --listen, or the reference integration's PORT, or the setting.
@@ -61,6 +65,17 @@ Result<void> plan_receiver(Plan& plan, const cli::Context& context, const cli::A
       orchestrator::signing_keys(context.variable("ANTHROPIC_WEBHOOK_SIGNING_KEY").value_or("")));
   plan.signing_keys = std::move(keys);
   return ok;
+}
+
+// What a queue and boxes need of this machine, where they are to be had here and nothing runs.
+Result<void> start_what_is_missing(const Config& config, const cli::Context& context,
+                                   cli::Output& out) {
+  const bool own_brain = !context.variable("ANTHROPIC_ENVIRONMENT_KEY");
+  const bool own_engine = !context.url && !context.variable("TENSORLAKE_API_URL");
+  std::vector<std::string> parts;
+  if (own_engine) parts = {"engine", "resolver"};
+  if (own_brain && config.orchestrator.brain_url.empty()) parts.emplace_back("brain");
+  return parts.empty() ? Result<void>(ok) : ensure_parts(context, out, parts);
 }
 
 // The brain of this machine, where no other queue is named.
@@ -87,7 +102,7 @@ Result<void> use_own_brain(Plan& plan, const cli::Context& context) {
   return ok;
 }
 
-Result<Plan> planned(const cli::Context& context, const cli::Args& args) {
+Result<Plan> planned(const cli::Context& context, const cli::Args& args, cli::Output& out) {
   TRY(mode, mode_of(args));
   TRY(config, load_config(context));
   Plan plan{.mode = mode, .config = std::move(config)};
@@ -98,6 +113,7 @@ Result<Plan> planned(const cli::Context& context, const cli::Args& args) {
     return Error{Code::unsupported,
                  "orchestrator.runner = \"inside\" needs the uplink beside the engine: it is for "
                  "'glovebox up'"};
+  TRY_DO(start_what_is_missing(plan.config, context, out));
   TRY(given, take_well_known(plan.config, context.env));
   if (given.hosted) {
     plan.keys.environment = given.keys["environment"];
@@ -151,6 +167,11 @@ Result<orchestrator::Options> options_of(const Plan& plan) {
   return options;
 }
 
+Task<void> hint(orchestrator::Orchestrator* to) {
+  to->hint();
+  co_return ok;
+}
+
 // Where deliveries come in, for as long as it lives.
 struct Door {
   orchestrator::Receiver receiver;
@@ -158,7 +179,7 @@ struct Door {
   net::Address address;
 
   Door(net::Loop& loop, orchestrator::Orchestrator& to, std::vector<Secret> keys)
-      : receiver(std::move(keys), [&to] { to.hint(); }),
+      : receiver(std::move(keys), [&to] { return hint(&to); }),
         server(loop, receiver.routes(), orchestrator::Receiver::server_options()) {}
 };
 
@@ -190,8 +211,10 @@ void be_quiet_about_signals() {
 }
 
 Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out) {
+  TRY(mode, mode_of(args));
+  if (mode == Mode::webhook_sandbox) return webhook_box(context, args, out);
   TRY_DO(args.done());
-  TRY(plan, planned(context, args));
+  TRY(plan, planned(context, args, out));
   forget_secrets_of_environment();
   TRY_DO(settle(plan), "orchestrate");
   log::set_level(plan.config.log);
@@ -219,7 +242,7 @@ Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out
 
 const cli::Command kOrchestrate{
     .name = "orchestrate",
-    .usage = "orchestrate [--mode=MODE] [--listen=ADDRESS]",
+    .usage = "orchestrate [--mode=MODE] [--listen=ADDRESS] [ACTION]",
     .help =
         "Take work from a queue and run its tool calls in boxes, in the foreground.\n"
         "\n"
@@ -234,7 +257,15 @@ const cli::Command kOrchestrate{
         "--mode=webhook\n"
         "asks it when a webhook says so, and every 30 seconds in case one was lost: it listens at\n"
         "--listen (orchestrator.webhook_listen, 127.0.0.1:5051), takes deliveries signed with\n"
-        "ANTHROPIC_WEBHOOK_SIGNING_KEY at POST /, and answers GET /healthz.",
+        "ANTHROPIC_WEBHOOK_SIGNING_KEY at POST /, and answers GET /healthz.\n"
+        "\n"
+        "--mode=webhook-sandbox puts the receiver into a sandbox that sleeps until a delivery "
+        "wakes it,\n"
+        "and returns: what is missing is made, what is there is brought up to date. The address "
+        "is\n"
+        "said first. Its ports take deliveries signed with ANTHROPIC_WEBHOOK_SIGNING_KEY alone; "
+        "the\n"
+        "brain here is told of it by itself. ACTION is status, logs or rm.",
     .run = orchestrate};
 
 }  // namespace glovebox::app

@@ -54,6 +54,11 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
   options.service_url = std::move(places.service_url);
   options.engine_url = std::move(places.engine_url);
   options.uplink_url = std::move(places.uplink_url);
+  if (set.mode == "webhook-sandbox") {
+    options.ask = orchestrator::Options::Ask::on_hint;
+    options.ask_anyway = Seconds(set.webhook_drain_seconds);
+    options.webhook_box = set.webhook_sandbox_name;
+  }
   if (set.runner == "inside") options.runner = orchestrator::Options::Runner::inside;
   options.environment_id = set.environment_id;
   options.worker_id = set.worker_id;

@@ -52,11 +52,12 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
   TRY(given, take_well_known(config, context.env));
   auto names = only;
   if (names.empty() && given.hosted) names = {"engine", "resolver", "ingress", "orchestrator"};
-  const bool inside = config.orchestrator.runner == "inside";
-  if (!names.empty() && only.empty() && inside) names.push_back("uplink");
+  // It serves boxes that have something to say: to their session, or that work may have come.
+  const bool uplink =
+      config.orchestrator.runner == "inside" || config.orchestrator.mode == "webhook-sandbox";
+  if (!names.empty() && only.empty() && uplink) names.push_back("uplink");
   TRY(parts, pick_parts(names));
-  // It serves workers that run inside of boxes, and nobody else.
-  if (names.empty() && !inside)
+  if (names.empty() && !uplink)
     std::erase_if(parts, [](const PartSpec* part) { return part->name == "uplink"; });
   auto has = [&](std::string_view name) {
     return std::ranges::any_of(parts, [&](const PartSpec* part) { return part->name == name; });
@@ -73,8 +74,10 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
     return cli::usage_error(
         "the orchestrator needs a brain: start that too, or say where one is "
         "(orchestrator.brain_url, ANTHROPIC_BASE_URL with ANTHROPIC_ENVIRONMENT_KEY)");
-  if (has("orchestrator") && inside && !has("uplink"))
-    return cli::usage_error("orchestrator.runner = \"inside\" needs the uplink: start that too");
+  if (has("orchestrator") && uplink && !has("uplink"))
+    return cli::usage_error(
+        "orchestrator.runner = \"inside\" and orchestrator.mode = \"webhook-sandbox\" need the "
+        "uplink: start that too");
   if (::geteuid() != 0)
     return Error{Code::forbidden,
                  "the engine makes namespaces, mounts and control groups: start it as root (sudo "
@@ -244,6 +247,11 @@ bool is_replaced(pid_t pid) {
 }  // namespace
 
 Result<void> ensure_started(const cli::Context& context, cli::Output& out) {
+  return ensure_parts(context, out, {});
+}
+
+Result<void> ensure_parts(const cli::Context& context, cli::Output& out,
+                          const std::vector<std::string>& only) {
   TRY(config, load_config(context));
   auto holder = find_holder(config.state);
   // Who may not look at the lock can still be a client of what runs.
@@ -265,12 +273,12 @@ Result<void> ensure_started(const cli::Context& context, cli::Output& out) {
                  str("nothing runs in ", config.state,
                      " and only root can start it (boxes are made of namespaces, mounts and "
                      "control groups): sudo glovebox up --detach")};
-  TRY(start, planned(context, {}, std::nullopt));
+  TRY(start, planned(context, only, std::nullopt));
   out.note(str("glovebox: starting (state in ", config.state, "; stop it with: glovebox down)"));
   auto started = run_detached(start, context, out);
   // Somebody else was quicker.
   if (!started && started.error().what.find("already running") != std::string::npos)
-    return ensure_started(context, out);
+    return ensure_parts(context, out, only);
   if (!started) return std::move(started.error());
   return ok;
 }
@@ -284,7 +292,8 @@ const cli::Command kUp{
         "Stays in the foreground, logs on stderr, until Ctrl-C; with --detach it goes on in the\n"
         "background and logs to STATE/log. --only starts some parts and not all (engine, brain,\n"
         "uplink, orchestrator; the uplink is only needed, and started, with\n"
-        "orchestrator.runner = \"inside\"). --listen is where the engine listens (engine.listen,\n"
+        "orchestrator.runner = \"inside\" or orchestrator.mode = \"webhook-sandbox\"). --listen is "
+        "where the engine listens (engine.listen,\n"
         "GLOVEBOX_ENGINE_LISTEN); port 0 takes a free one. Stopping leaves boxes running: the "
         "next\n"
         "'up' finds them again.\n"

@@ -10,7 +10,8 @@
 
 int main(int argc, char** argv) {
   using namespace glovebox;
-  static const cli::Command* const kCommands[] = {&app::kWorkerPoll, &app::kWorkerRun};
+  static const cli::Command* const kCommands[] = {&app::kWorkerPoll, &app::kWorkerRun,
+                                                  &app::kReceive};
   try {
     std::vector<std::string> words(argv + 1, argv + argc);
     cli::Context context{.env = cli::process_environment()};

@@ -60,6 +60,10 @@ Task<void> sweep(std::weak_ptr<Uplink::Impl> weak, Millis pause) {
     for (const auto& [box, link] : impl->links)
       if (link->expires < Steady::now()) over.push_back(box);
     for (const std::string& box : over) drop(*impl, box, "nobody renewed it");
+    over.clear();
+    for (const auto& [box, door] : impl->doors)
+      if (door->expires < Steady::now()) over.push_back(box);
+    for (const std::string& box : over) drop_door(*impl, box, "nobody renewed it");
     std::erase_if(impl->services, [](const auto& service) { return service.second.expired(); });
   }
 }
@@ -78,6 +82,7 @@ Error no_grant(std::string_view box) {
 
 Uplink::Uplink(net::Loop& loop, UplinkLimits limits)
     : impl_(new Impl{loop, limits, {}, {}, 0, {}, net::TaskGroup(loop)}) {
+  impl_->hints = first_hint();
   impl_->tasks.spawn("uplink.sweep", sweep(impl_, limits.sweep));
 }
 
@@ -86,6 +91,7 @@ Uplink::~Uplink() { impl_->tasks.cancel(); }
 Result<void> Uplink::grant(std::string box, Grant grant) {
   if (!plain_id(box)) return Error{Code::invalid, "the box's id is none"};
   if (impl_->closing) return Error{Code::unavailable, "the uplink stops"};
+  if (impl_->doors.contains(box)) return Error{Code::conflict, "the box takes webhooks"};
   auto found = impl_->links.find(box);
   const bool same = found != impl_->links.end() && found->second->grant->work == grant.work &&
                     found->second->grant->session == grant.session;
@@ -126,6 +132,11 @@ Result<void> Uplink::take_listener(const std::string& line, std::vector<Fd> fds)
   if (!line.starts_with(kWord) || fds.size() != 1 || !is_listening(fds[0].get()))
     return Error{Code::invalid, "this takes one listening socket for a box's uplink"};
   const std::string box = line.substr(kWord.size());
+  if (auto door = impl_->doors.find(box); door != impl_->doors.end()) {
+    TRY(address, take_door(impl_, door->second, std::move(fds[0])));
+    log::info("uplink.open", {{"box", box}, {"address", address.text()}});
+    return ok;
+  }
   auto found = impl_->links.find(box);
   // Not kept for a grant that may never come: it holds the box's network namespace.
   if (found == impl_->links.end()) return no_grant(box);
@@ -144,9 +155,11 @@ Result<void> Uplink::take_listener(const std::string& line, std::vector<Fd> fds)
 
 Task<void> Uplink::close() {
   impl_->closing = true;
+  impl_->hinted.notify();
   std::vector<std::string> boxes;
   for (const auto& [box, link] : impl_->links) boxes.push_back(box);
   for (const std::string& box : boxes) drop(*impl_, box, "the uplink stops");
+  while (!impl_->doors.empty()) drop_door(*impl_, impl_->doors.begin()->first, "the uplink stops");
   co_return co_await impl_->tasks.finish(kCutLimit);
 }
 

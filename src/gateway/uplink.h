@@ -53,8 +53,20 @@ class Uplink {
   // "uplink BOX" and one listening socket: for Intake.
   Result<void> take_listener(const std::string& line, std::vector<Fd> fds);
 
+  // A door: what the receiver of webhooks in a box may do here is to say that there may be work
+  // (`POST /drain`), and nothing else. Made or renewed; ends like a grant. A box has one of both.
+  struct Door {
+    bool listening = false;  // the box has its listener
+    bool heard = false;      // somebody waits for what is said
+  };
+  Result<Door> keep_door(const std::string& box);
+  void close_door(const std::string& box);
+  // Waits, no longer than `limit`, until this is another number than `before`: a hint has come.
+  Task<std::uint64_t> hints(std::uint64_t before, Millis limit);
+
   // The same as HTTP, for the orchestrator. Who may ask is the caller's to check.
   //   PUT /grants/{box}   POST /grants/{box}/renew {"work_id"}   DELETE /grants/{box}?work_id=…
+  //   PUT /doors/{box}    DELETE /doors/{box}   GET /hints?before=N
   std::vector<http::Route> control_routes();
 
   Task<void> close();  // ends all; nothing is taken any more

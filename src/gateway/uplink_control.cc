@@ -11,6 +11,7 @@ using http::Response;
 
 namespace {
 
+constexpr Millis kHear = 20s;
 constexpr std::size_t kGrant = 256 * 1024, kSmall = 4096;
 
 Result<std::string> work_of(std::string_view text) {
@@ -46,6 +47,24 @@ Task<Response> revoke_grant(Uplink* uplink, Request request) {
   co_return http::empty(204);
 }
 
+Task<Response> put_door(Uplink* uplink, Request request) {
+  CO_TRY(door, uplink->keep_door(request.param("box")));
+  co_return http::json(200,
+                       str(R"({"listening":)", door.listening, R"(,"heard":)", door.heard, '}'));
+}
+
+Task<Response> delete_door(Uplink* uplink, Request request) {
+  uplink->close_door(request.param("box"));
+  co_return http::empty(204);
+}
+
+Task<Response> get_hints(Uplink* uplink, Request request) {
+  auto before = parse_int<std::uint64_t>(request.query_value("before").value_or("0"));
+  if (!before) co_return Error{Code::invalid, "before: must be a number"};
+  CO_TRY(now, co_await uplink->hints(*before, kHear));
+  co_return http::json(200, str(R"({"hints":)", now, '}'));
+}
+
 }  // namespace
 
 std::vector<http::Route> Uplink::control_routes() {
@@ -56,6 +75,12 @@ std::vector<http::Route> Uplink::control_routes() {
        [this](Request request) { return renew_grant(this, std::move(request)); }, kSmall},
       {"DELETE", "/grants/{box}", http::Body::none,
        [this](Request request) { return revoke_grant(this, std::move(request)); }},
+      {"PUT", "/doors/{box}", http::Body::none,
+       [this](Request request) { return put_door(this, std::move(request)); }},
+      {"DELETE", "/doors/{box}", http::Body::none,
+       [this](Request request) { return delete_door(this, std::move(request)); }},
+      {"GET", "/hints", http::Body::none,
+       [this](Request request) { return get_hints(this, std::move(request)); }, 0, true},
   };
 }
 

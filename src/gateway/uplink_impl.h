@@ -34,6 +34,13 @@ struct BoxLink {
   Uplink::Status status;
 };
 
+// A box that may say one thing.
+struct DoorLink {
+  const std::string box;
+  std::unique_ptr<http::Server> server;  // none: no listener yet
+  Steady::time_point expires{};
+};
+
 struct Uplink::Impl {
   net::Loop& loop;
   const UplinkLimits limits;
@@ -43,7 +50,19 @@ struct Uplink::Impl {
   net::Event body_done;
   net::TaskGroup tasks;
   bool closing = false;
+  // uplink_door.cc
+  std::map<std::string, std::shared_ptr<DoorLink>, std::less<>> doors{};
+  std::uint64_t hints = 0;  // begins anywhere: who waits must see that we started anew
+  net::Event hinted{};
+  std::size_t hearers = 0;
+  Steady::time_point heard_last{};
 };
+
+// uplink_door.cc
+std::uint64_t first_hint();
+void drop_door(Uplink::Impl& impl, const std::string& box, std::string_view why);
+Result<net::Address> take_door(const std::shared_ptr<Uplink::Impl>& impl,
+                               const std::shared_ptr<DoorLink>& door, Fd listener);
 
 // uplink_relay.cc
 std::unique_ptr<http::Server> serve_box(const std::shared_ptr<Uplink::Impl>& impl,

@@ -117,6 +117,12 @@ class UplinkTest : public ::testing::Test {
   Task<void> refuses_crowds();
   Task<void> one_large_body();
   Task<void> service_is_away();
+  Task<void> a_door();
+  Task<void> hear(std::uint64_t before, std::uint64_t* now) {
+    CO_TRY(number, co_await uplink_.hints(before, 10s));
+    *now = number;
+    co_return ok;
+  }
 };
 
 Task<void> UplinkTest::credential_is_added() {
@@ -275,6 +281,37 @@ Task<void> UplinkTest::expires() {
   co_return co_await uplink.close();
 }
 TEST_F(UplinkTest, AGrantThatNobodyRenewsEnds) { run(expires()); }
+
+Task<void> UplinkTest::a_door() {
+  EXPECT_FALSE(uplink_.keep_door("../x"));
+  auto door = uplink_.keep_door("box1");
+  EXPECT_TRUE(door && !door->listening && !door->heard);
+  EXPECT_FALSE(uplink_.grant("box1", grant()));  // a box has one of both
+  auto& box = client(listen());
+  CO_TRY(unheard, co_await box.call("POST", "/drain"));
+  EXPECT_EQ(unheard.status, 503);
+  CO_TRY(before, co_await uplink_.hints(0, 0ms));
+  std::uint64_t now = before;
+  net::TaskGroup group(loop_);
+  group.spawn("hear", hear(before, &now));
+  while (!uplink_.keep_door("box1")->heard) CO_TRY_DO(co_await net::yield());
+  CO_TRY(heard, co_await box.call("POST", "/drain"));
+  EXPECT_EQ(heard.status, 200);
+  while (now == before) CO_TRY_DO(co_await net::yield());
+  // Between two questions of one who hears nothing is lost.
+  CO_TRY(between, co_await box.call("POST", "/drain"));
+  EXPECT_EQ(between.status, 200);
+  CO_TRY(more, co_await uplink_.hints(now, 10s));
+  EXPECT_NE(more, now);
+  for (const char* none : {"/grants/box1", "/doors/box1", "/hints", "/v1/sessions/sesn_1", "/"}) {
+    CO_TRY(got, co_await box.call("GET", none));
+    EXPECT_EQ(got.status, 404) << none;
+  }
+  EXPECT_TRUE(asked_.empty());
+  uplink_.close_door("box1");
+  co_return co_await group.finish(1s);
+}
+TEST_F(UplinkTest, ThroughADoorThereIsOneThingToSayAndSomebodyHasToHearIt) { run(a_door()); }
 
 TEST(Grant, IsReadStrictly) {
   const std::string good =

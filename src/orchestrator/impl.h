@@ -28,7 +28,7 @@ struct Orchestrator::Impl {
   const std::shared_ptr<Secret> environment_key, engine_key, uplink_key, stats_key;
   const std::shared_ptr<runner::Service> service;
   const std::shared_ptr<Boxes> boxes;
-  // For workers inside; null where they are outside.
+  // For workers inside, and for a box that takes webhooks; else null.
   std::shared_ptr<EngineApi> engine;
   std::shared_ptr<UplinkApi> uplink;
   Journal journal;
@@ -84,6 +84,10 @@ Task<void> learn_environment(Impl impl);
 Task<void> poll_for_work(Impl impl);
 // Warns when somebody else takes from the same queue, where we may see that.
 Task<void> watch_stats(Impl impl);
+
+// webhook_box.cc
+Task<void> keep_webhook_box(Impl impl);
+Task<void> hear_hints(Impl impl);
 
 // One item from its claim to its end, in the background; `from` is what the journal has of it.
 void start_item(Impl impl, runner::Work work, std::optional<Claim> from);

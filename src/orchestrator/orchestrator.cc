@@ -78,6 +78,10 @@ Task<void> run_orchestrator(Impl impl) {
                                     {"service", impl->options.service_url}});
   CO_TRY_DO(recover(impl));
   impl->watches.spawn("stats", watch_stats(impl));
+  if (!impl->options.webhook_box.empty()) {
+    impl->watches.spawn("webhook_box", keep_webhook_box(impl));
+    impl->watches.spawn("webhook_box.hints", hear_hints(impl));
+  }
   co_return co_await poll_for_work(impl);
 }
 
@@ -167,7 +171,7 @@ Result<std::unique_ptr<Orchestrator>> Orchestrator::open(net::Loop& loop, Option
       Journal::open(options.state_dir.empty() ? ":memory:" : options.state_dir + "/journal.db"));
   auto impl = std::make_shared<Impl>(loop, std::move(options), std::move(keys), std::move(service),
                                      engine, std::move(journal));
-  if (impl->options.runner == Options::Runner::inside) {
+  if (impl->options.runner == Options::Runner::inside || !impl->options.webhook_box.empty()) {
     TRY(uplink, http::Url::parse(impl->options.uplink_url), "the uplink's URL");
     impl->engine = std::make_shared<EngineApi>(loop, std::move(engine), impl->engine_key);
     impl->uplink = std::make_shared<UplinkApi>(loop, std::move(uplink), impl->uplink_key);

@@ -53,7 +53,11 @@ struct Options {
   // Where an item's worker runs: here, with hands that reach into the box, or in the box, against
   // the uplink.
   enum class Runner { outside, inside } runner = Runner::outside;
-  std::string uplink_url;  // for Runner::inside
+  std::string uplink_url;  // for Runner::inside, and for a webhook_box
+
+  // The name of a box whose receiver takes webhooks for us; its hints come through the uplink.
+  // "": there is none.
+  std::string webhook_box;
 
   // The service refuses us for good (401, 403, 404): stop with the error, or say so and look again
   // every few minutes, and at once when a key changes.
@@ -103,6 +107,9 @@ class Orchestrator {
   explicit Orchestrator(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
 };
+
+// In a box that takes webhooks: where its receiver is reached, and where that reaches us.
+inline constexpr int kWebhookPort = 5051, kWebhookDoorPort = 5052;
 
 // The name of a session's box: "agent-" and the session's id, made to fit the engine's names. Where
 // that loses anything (length, case, characters) a hash of the id is appended, so that two sessions

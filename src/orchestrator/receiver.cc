@@ -37,7 +37,7 @@ Task<http::Response> healthz(http::Request) { co_return http::json(200, R"({"ok"
 
 }  // namespace
 
-Receiver::Receiver(Keys keys, std::function<void()> hint, const Clock& clock)
+Receiver::Receiver(Keys keys, Hint hint, const Clock& clock)
     : keys_(std::move(keys)), hint_(std::move(hint)), clock_(clock) {}
 
 void Receiver::set_keys(Keys keys) { keys_ = std::move(keys); }
@@ -52,17 +52,18 @@ Result<void> Receiver::check(const http::Request& request) const {
 }
 
 // Once a delivery is known to be real: what strangers send must not push it out.
-bool Receiver::seen_before(const std::string& id) {
+void Receiver::forget_old() {
   const std::int64_t now = clock_.unix_ms();
   while (!order_.empty() &&
          (order_.size() >= kRemembered || order_.front().first < now - kRememberMs)) {
     seen_.erase(order_.front().second);
     order_.pop_front();
   }
-  if (id.empty()) return false;
-  if (!seen_.insert(id).second) return true;
-  order_.emplace_back(now, id);
-  return false;
+}
+
+void Receiver::remember(const std::string& id) {
+  if (id.empty() || !seen_.insert(id).second) return;
+  order_.emplace_back(clock_.unix_ms(), id);
 }
 
 void Receiver::tell_refusal(const Error& error) {
@@ -74,10 +75,10 @@ void Receiver::tell_refusal(const Error& error) {
   log::warn("webhook.refused", {{"why", error.what}, {"so_far", counts_.refused}});
 }
 
-Result<http::Response> Receiver::take(const http::Request& request) {
+Task<http::Response> Receiver::answer_to(http::Request request) {
   if (auto real = check(request); !real) {
     tell_refusal(real.error());
-    return Error{Code::unauthenticated, "the delivery is not signed for this endpoint"};
+    co_return Error{Code::unauthenticated, "the delivery is not signed for this endpoint"};
   }
   taken.add();
   auto event = runner::parse_json(request.body);
@@ -85,20 +86,24 @@ Result<http::Response> Receiver::take(const http::Request& request) {
   const std::string type = data ? runner::text(*data, "type") : "";
   if (type != kStarted) {
     ++counts_.ignored;
-    return answer("ignored");
+    co_return answer("ignored");
   }
-  if (seen_before(std::string(header(request, "webhook-id")))) {
+  const std::string id(header(request, "webhook-id"));
+  forget_old();
+  if (seen_.contains(id)) {
     ++counts_.duplicates;
-    return answer("duplicate");
+    co_return answer("duplicate");
   }
   ++counts_.queued;
-  log::info("webhook.taken", {{"delivery", header(request, "webhook-id")},
-                              {"session", data ? runner::text(*data, "id") : ""}});
-  hint_();
-  return answer("queued");
+  log::info("webhook.taken",
+            {{"delivery", id}, {"session", data ? runner::text(*data, "id") : ""}});
+  if (auto passed = co_await hint_(); !passed) {
+    log::warn("webhook.hint", {{"error", passed.error().what}});
+    co_return Error{Code::unavailable, "nobody takes this now; try again"};
+  }
+  remember(id);  // not before: the sender's next attempt is to count
+  co_return answer("queued");
 }
-
-Task<http::Response> Receiver::answer_to(http::Request request) { co_return take(request); }
 
 std::vector<http::Route> Receiver::routes() {
   auto deliver = [this](http::Request request) { return answer_to(std::move(request)); };

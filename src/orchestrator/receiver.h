@@ -22,11 +22,13 @@ class Receiver {
   // Any of `keys` will do; of none, nothing will. nullopt: who delivers was checked before it could
   // reach us (a verified port of the ingress).
   using Keys = std::optional<std::vector<Secret>>;
-  Receiver(Keys keys, std::function<void()> hint, const Clock& clock = system_clock());
+  // `hint` passes it on; where that fails the sender is told to try again.
+  using Hint = std::function<Task<void>()>;
+  Receiver(Keys keys, Hint hint, const Clock& clock = system_clock());
 
   void set_keys(Keys keys);  // counts from the next delivery on
 
-  //   POST /          a delivery: 200 {"status": "queued" | "duplicate" | "ignored"}, or 401
+  //   POST /          a delivery: 200 {"status": "queued" | "duplicate" | "ignored"}, 401, or 503
   //   GET  /healthz   that this process answers, and nothing else
   std::vector<http::Route> routes();
   // Limits on everything: it may stand where strangers reach it.
@@ -39,13 +41,13 @@ class Receiver {
 
  private:
   Task<http::Response> answer_to(http::Request request);
-  Result<http::Response> take(const http::Request& request);
   Result<void> check(const http::Request& request) const;
-  bool seen_before(const std::string& id);
+  void forget_old();
+  void remember(const std::string& id);
   void tell_refusal(const Error& error);
 
   Keys keys_;
-  const std::function<void()> hint_;
+  const Hint hint_;
   const Clock& clock_;
   Counts counts_;
   std::set<std::string, std::less<>> seen_;

@@ -24,6 +24,7 @@ class Received : public ::testing::Test {
   net::Loop loop;
   StillClock clock;
   int hints = 0;
+  bool nobody = false;  // takes them
   std::unique_ptr<Receiver> receiver;
   std::function<void(http::Headers&)> bend = [](http::Headers&) {};
 
@@ -33,7 +34,12 @@ class Received : public ::testing::Test {
     return keys ? std::move(*keys) : std::vector<Secret>();
   }
   void open(Receiver::Keys with) {
-    receiver = std::make_unique<Receiver>(std::move(with), [this] { ++hints; }, clock);
+    receiver = std::make_unique<Receiver>(std::move(with), [this] { return hint(); }, clock);
+  }
+  Task<void> hint() {
+    if (nobody) co_return Error{Code::unavailable, "nobody"};
+    ++hints;
+    co_return ok;
   }
   static std::string event(const std::string& type = "session.status_run_started") {
     return str(R"({"type":"event","id":"evt","data":{"type":")", type, R"(","id":"sesn_1"}})");
@@ -88,6 +94,17 @@ TEST_F(Received, TheSameEventAgainIsNone) {
   clock.ms += 20 * 60'000;  // it is remembered as long as it is tried
   send({{.body = event()}});
   EXPECT_EQ(hints, 3);
+}
+
+TEST_F(Received, WhatNobodyTakesIsToBeTriedAgain) {
+  open(keys(kSecret));
+  nobody = true;
+  send({{.body = event()}});
+  EXPECT_EQ(got[0].first, 503);
+  nobody = false;
+  send({{.body = event()}});
+  EXPECT_EQ(got[0].second, R"({"status":"queued"})");
+  EXPECT_EQ(hints, 1);
 }
 
 TEST_F(Received, OtherEventsAreTakenAndMeanNothing) {

@@ -157,7 +157,7 @@ Task<runner::ItemEnd> run_with(Impl impl, std::string session, std::shared_ptr<R
 
 Task<runner::ItemEnd> run_item(Impl impl, runner::Work work, std::optional<Claim> from,
                                std::string session) {
-  if (impl->uplink && work.kind == "session")
+  if (impl->options.runner == Options::Runner::inside && work.kind == "session")
     return run_with(impl, session,
                     std::make_shared<InsideRun>(impl, work, from ? from->box : std::string()));
   return run_with(impl, session, make_item(impl, work, from));

@@ -16,7 +16,7 @@ namespace {
 
 http::ClientOptions patience() {
   http::ClientOptions options;
-  options.head_deadline = 10s;  // it has nothing to wait for
+  options.head_deadline = 30s;  // it has nothing to wait for but hints, and that not for long
   return options;
 }
 
@@ -84,6 +84,24 @@ Task<void> UplinkApi::revoke(std::string box, std::string work) {
       "DELETE", str("/grants/", http::encode_path(box), "?work_id=", http::encode_query(work)),
       ""));
   co_return ok;
+}
+
+Task<UplinkApi::Door> UplinkApi::keep_door(std::string box) {
+  CO_TRY(answer, co_await impl_->request("PUT", "/doors/" + http::encode_path(box), ""));
+  CO_TRY(value, runner::parse_json(answer), "the uplink's answer");
+  auto is = [&value](std::string_view key) {
+    const json::value* said = runner::member(value, key);
+    return said && said->is_bool() && said->get_bool();
+  };
+  co_return Door{.listening = is("listening"), .heard = is("heard")};
+}
+
+Task<std::uint64_t> UplinkApi::hints(std::uint64_t before) {
+  CO_TRY(answer, co_await impl_->request("GET", str("/hints?before=", before), ""));
+  CO_TRY(value, runner::parse_json(answer), "the uplink's answer");
+  const json::value* now = runner::member(value, "hints");
+  if (!now || !now->is_int64()) co_return Error{Code::internal, "the uplink counts no hints"};
+  co_return static_cast<std::uint64_t>(now->get_int64());
 }
 
 }  // namespace glovebox::orchestrator

@@ -31,6 +31,14 @@ class UplinkApi {
   Task<bool> renew(std::string box, std::string work);
   Task<void> revoke(std::string box, std::string work);
 
+  // The way of a receiver of webhooks in that box: what it says, and nothing else, is heard here.
+  struct Door {
+    bool listening = false, heard = false;
+  };
+  Task<Door> keep_door(std::string box);
+  // Waits a while for another number than `before`: a hint has come.
+  Task<std::uint64_t> hints(std::uint64_t before);
+
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;

@@ -110,7 +110,68 @@ class Webhook(Foreground):
         return False
 
 
-MODES = {mode.name: mode for mode in (Poll, Webhook)}
+class WebhookSandbox:
+    """The receiver in a box. The orchestrator is a part, which the supervisor starts again; its word goes to the log of all parts."""
+
+    name, parts = "webhook-sandbox", ("engine", "brain", "ingress", "uplink", "orchestrator")
+    settings = {"GLOVEBOX_ORCHESTRATOR_MODE": "webhook-sandbox", "GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1", "WEBHOOK_DRAIN_SECONDS": "600",
+                "WEBHOOK_SANDBOX_TIMEOUT_SECONDS": "2"}
+    box = "webhook-orchestrator"
+
+    def __init__(self, gb, brain, tmp, environment=None):
+        self.gb, self.brain, self.environment = gb, brain, {"HOME": tmp, **self.settings, **(environment or {})}
+
+    def __enter__(self):
+        self.launched = self.launch()
+        self.url = self.launched["url"]
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def orchestrate(self, *words):
+        return self.gb.cli("orchestrate", "--mode=webhook-sandbox", *words, environment=self.environment)
+
+    def launch(self):
+        done = self.orchestrate()
+        assert done.returncode == 0, done
+        return json.loads(done.stdout)
+
+    def start(self):
+        """The supervisor does that."""
+
+    def stop(self):
+        """Told to stop, it lets running calls finish; the next one begins after that."""
+        self.again(signal.SIGTERM)
+
+    def kill(self):
+        self.again(signal.SIGKILL)
+
+    def again(self, number):
+        mark, pid = self.served(), self.gb.pid("orchestrator")
+        os.kill(pid, number)
+        wait_for("the next orchestrator", lambda: self.served() > mark and self.gb.pid("orchestrator") not in (0, pid), 90)
+
+    def served(self):
+        return self.log().count('"orchestrator.serves"')
+
+    def log(self):
+        return self.gb.log()
+
+    def status(self):
+        return self.gb.get(self.box).expect(200).json
+
+    def asleep(self):
+        eventually(lambda: self.status()["status"] == "suspended", 60, "the receiver's box sleeps")
+
+    def hook(self):
+        return next(one["id"] for one in self.brain.get(f"{HOOKS}?limit=100").expect(200).json["data"] if one["url"] == self.url)
+
+    def deliveries(self):
+        return self.brain.get(f"/glovebox/v1/webhooks/{self.hook()}/deliveries?limit=1000").expect(200).json["data"]
+
+
+MODES = {mode.name: mode for mode in (Poll, Webhook, WebhookSandbox)}
 
 
 def sign(secret, id, body, age=0):

@@ -1,5 +1,5 @@
-"""Every way to run the orchestrator (poll, webhook) plays the same scenarios to the same end: nothing is lost, nothing is done twice.
-labels: privileged timeout=240
+"""Every way to run the orchestrator (poll, webhook, webhook-sandbox) plays the same scenarios to the same end: nothing is lost, nothing is done twice.
+labels: privileged timeout=400
 """
 from fake_messages import FakeMessages, stream, text, tool
 from harness import Glovebox, run
@@ -134,4 +134,8 @@ def test_webhook(tmp):
     suite("webhook", tmp)
 
 
-run(test_poll, test_webhook)
+def test_webhook_sandbox(tmp):
+    suite("webhook-sandbox", tmp)
+
+
+run(test_poll, test_webhook, test_webhook_sandbox)

@@ -1,0 +1,135 @@
+"""The receiver in a box that sleeps: deliveries wake it and none is lost or doubled, whoever is killed; no key is in there; it converges.
+labels: privileged timeout=300
+"""
+import json
+import random
+import threading
+import time
+
+from fake_messages import FakeMessages, stream, text, tool
+from harness import Glovebox, run
+from modes import WebhookSandbox
+from sessions import Brain, lawful, plain
+from support import Checks, api_of, equal, eventually
+
+CALL = stream(tool("bash", {"command": "echo ran >> runs; wc -l < runs"}))
+
+
+class Stage:
+    def __init__(self, gb, fake, brain, mode):
+        self.gb, self.brain, self.mode = gb, brain, mode
+        self.agent, self.environment = brain.agent("box")["id"], brain.status()["default_environment_id"]
+        fake.script("case:one", [CALL, stream(text("done"))])
+
+    def play(self):
+        session = self.brain.session(self.agent, self.environment)["id"]
+        self.brain.say(session, "case:one")
+        return session
+
+    def once(self, session, limit=90):
+        results = [plain(e["content"]).strip() for e in lawful(self.brain.settled(session, limit)) if e["type"] == "user.tool_result"]
+        equal(results, ["1"], session)
+
+    def box(self):
+        return api_of(self.gb).box(self.mode.box)
+
+    def receiver(self):
+        return self.box().process("receiver")
+
+
+def test(tmp):
+    check = Checks()
+    with FakeMessages() as fake, Glovebox(tmp, parts=WebhookSandbox.parts, model=(fake.url, fake.key), environment=WebhookSandbox.settings,
+                                          lease_ttl=10) as gb:
+        brain = Brain(gb.brain.url, gb.brain_key)
+        with WebhookSandbox(gb, brain, tmp) as mode:
+            everything(gb, Stage(gb, fake, brain, mode), mode, check)
+        check.done()
+
+
+def everything(gb, stage, mode, check):
+    with check("the address is made of the name, and was said before anything else"):
+        assert mode.url.startswith(f"https://5051-{mode.box}.glovebox.localhost:") and mode.url.endswith("/"), mode.url
+        equal(mode.launched["sandbox"], mode.box)
+    with check("asleep, a delivery wakes it, the work is claimed, the result posted; then it sleeps again"):
+        for _ in range(2):
+            mode.asleep()
+            stage.once(stage.play())
+        mode.asleep()
+    with check("looking at it does not wake it"):
+        status = mode.orchestrate("status")
+        equal((status.returncode, json.loads(status.stdout)["status"]), (0, "suspended"))
+        assert "receiver.ready" in mode.orchestrate("logs").stdout
+        equal(mode.status()["status"], "suspended")
+    with check("there is no key in it, and no way out but the one word"):
+        box = stage.box()
+        keys = [gb.secret(name) for name in ("environment", "engine", "brain", "uplink", "metrics")]
+        seen = box.sh("cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; w=whse; grep -rhs ${w}c_ /proc/*/environ /tmp /workspace /root; true").stdout
+        for key in [*keys, "whsec_"]:
+            assert key not in seen
+        said = box.sh("for path in drain v1/sessions grants/x hints doors/x metrics; do curl -s -o /dev/null -w '%{http_code} ' -X POST http://127.0.0.1:5052/$path; done; "
+                      "curl -s -m 3 -o /dev/null https://1.1.1.1 && echo out")
+        equal(said.stdout.strip(), "200 404 404 404 404 404")
+    with check("run again it changes nothing, but takes a new secret without a restart"):
+        before = stage.receiver()["pid"]
+        mode.launch()
+        equal(stage.receiver()["pid"], before)
+        stage.once(stage.play())
+    with check("killed, the receiver is started again; ended for good, a run of the command brings it back"):
+        pid = stage.receiver()["pid"]
+        stage.box().call("POST", f"/processes/{pid}/signal", {"signal": 9}).expect(200)
+        eventually(lambda: (p := stage.receiver())["pid"] != pid and p["status"] == "running", 30, "another receiver")
+        stage.once(stage.play())
+        stage.box().call("DELETE", "/processes/receiver").expect(204)
+        mode.launch()
+        equal(stage.receiver()["status"], "running")
+        stage.once(stage.play())
+    with check("the uplink and the orchestrator start anew: the way is open again"):
+        gb.kill_part("uplink")
+        stage.once(stage.play())
+        mode.kill()
+        stage.once(stage.play())
+    with check("60 deliveries, asleep and awake, the receiver, the orchestrator, the uplink and the engine killed on the way: each runs once"):
+        storm(gb, stage, mode)
+    with check("taken away, and made anew at the same address"):
+        equal(mode.orchestrate("rm").returncode, 0)
+        equal([one["url"] for one in stage.brain.get("/v1/organizations/webhooks?limit=100").json["data"]], [])
+        equal(mode.orchestrate("rm").returncode, 0)
+        equal(mode.launch()["url"], mode.url)
+        stage.once(stage.play())
+
+
+def storm(gb, stage, mode, count=60):
+    seed = random.randrange(1 << 30)
+    print("  seed", seed)
+    rng, stop = random.Random(seed), threading.Event()
+
+    def trouble():
+        for what in rng.sample(["receiver", "orchestrator", "uplink", "engine"], 4):
+            if stop.wait(rng.uniform(0.5, 2)):
+                return
+            if what == "receiver":
+                stage.box().call("POST", "/processes/receiver/signal", {"signal": 9})
+            elif what == "orchestrator":
+                mode.kill()
+            else:
+                gb.kill_part(what)
+
+    killer = threading.Thread(target=trouble)
+    killer.start()
+    sessions = []
+    try:
+        for n in range(count):
+            sessions.append(stage.play())
+            if n % 20 == 19:
+                time.sleep(3)  # long enough to fall asleep
+            else:
+                time.sleep(rng.uniform(0, 0.15))
+    finally:
+        stop.set()
+        killer.join()
+    for session in sessions:
+        stage.once(session, 150)
+
+
+run(test)
