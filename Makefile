@@ -15,9 +15,10 @@ FORMATTED = $(shell find $(wildcard src bench fuzz tests) -name '*.cc' -o -name 
 # of every recipe; as plain variables they reach the program byte for byte, and no shell ever sees them.
 override export PROMPT := $(value PROMPT)
 override export SESSION := $(value SESSION)
+override export NAME := $(value NAME)
 MAKEOVERRIDES =
 
-.PHONY: all deps session test test-all bench fuzz soak up format check install clean help
+.PHONY: all deps programs session agent poll webhook webhook-sandbox build build-webhook test test-all bench fuzz soak up format check install clean help
 
 all: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Install what is missing (apt) and build the programs into build/bin
 	@ninja -C $(BUILD)
@@ -35,12 +36,39 @@ deps:
 	@mkdir -p $(BUILD)
 	@tools/install-deps.sh
 
-# Only the programs, and silent when there is nothing to do: stdout is the session's.
-session: SHELL := /bin/bash
-session: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Give an agent something to do: PROMPT='…', SESSION=sesn_… goes on with one
-	@test -x $(BUILD)/bin/glovebox || { echo "building, once; this takes some minutes" >&2; ninja -C $(BUILD) glovebox glovebox-hand glovebox-unpack >&2; }
-	@set -o pipefail; ninja --quiet -C $(BUILD) glovebox glovebox-hand glovebox-unpack | { grep -v '^ninja: no work to do' || true; } >&2
-	@$(BUILD)/bin/glovebox session
+# Only the programs, and silent when there is nothing to do: stdout is the program's.
+PROGRAMS_NOW = glovebox glovebox-hand glovebox-image glovebox-unpack
+programs: SHELL := /bin/bash
+programs: $(BUILD)/deps.installed $(BUILD)/build.ninja
+	@test -x $(BUILD)/bin/glovebox || { echo "building, once; this takes some minutes" >&2; ninja -C $(BUILD) $(PROGRAMS_NOW) >&2; }
+	@set -o pipefail; ninja --quiet -C $(BUILD) $(PROGRAMS_NOW) | { grep -v '^ninja: no work to do' || true; } >&2
+
+# .env and .env.local, as far as they are the business of who is started (tools/with_env.py).
+ENV_DIR ?= .
+GLOVEBOX = $(BUILD)/bin/glovebox
+with_env = $(PYTHON) tools/with_env.py --dir '$(ENV_DIR)' $(1) --
+WEBHOOK_SANDBOX = $(call with_env,webhook-sandbox) $(GLOVEBOX) orchestrate --mode=webhook-sandbox
+
+session: programs  ## Give an agent something to do: PROMPT='…', SESSION=sesn_… goes on with one
+	@$(call with_env,session) $(GLOVEBOX) session
+
+agent: programs  ## Make an agent: NAME=…
+	@$(call with_env,agent) sh -c 'exec "$$0" agent create "$$NAME" $${ANTHROPIC_AGENT_MODEL:+"--model=$$ANTHROPIC_AGENT_MODEL"}' $(GLOVEBOX)
+
+poll: programs  ## Take work from the queue of .env (or the brain here), asking all the time
+	@exec $(call with_env,poll) $(GLOVEBOX) orchestrate --mode=poll $(ARGS)
+
+webhook: programs  ## The same, asking when a signed webhook says so; listens at 127.0.0.1:5051 (PORT=)
+	@exec $(call with_env,webhook) $(GLOVEBOX) orchestrate --mode=webhook $(ARGS)
+
+webhook-sandbox: programs  ## The same, with the receiver in a sandbox that sleeps until it is called
+	@$(WEBHOOK_SANDBOX)
+.PHONY: webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm
+webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm: programs
+	@$(WEBHOOK_SANDBOX) $(subst webhook-sandbox-,,$@)
+
+# Sessions run above this machine's own /usr and the receiver is one of our programs: there is nothing to build but those.
+build build-webhook: programs  ## Build what poll, webhook and webhook-sandbox need
 
 test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows their output
 	@$(RUN_TESTS) --exclude slow
@@ -92,5 +120,5 @@ clean:  ## Remove everything that was built
 	@rm -rf build build-asan build-fuzz $(RELEASE)
 
 help:  ## This list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^all\t/(none)\t/' | \
-		awk -F'\t' '{ printf "  make %-10s %s\n", $$1 == "(none)" ? "" : $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\)[a-z -]*:[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^all\t/(none)\t/' | \
+		awk -F'\t' '{ printf "  make %-15s %s\n", $$1 == "(none)" ? "" : $$1, $$2 }'
