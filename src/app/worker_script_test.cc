@@ -8,16 +8,14 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 
 namespace glovebox::app {
 namespace {
 
 struct Fixture : ::testing::Test {
-  Fixture() {
-    std::string name = "/tmp/glovebox-script-XXXXXX";
-    dir = ::mkdtemp(name.data());
-  }
+  Fixture() { dir = make_temp_dir("glovebox-script"); }
   ~Fixture() override { std::filesystem::remove_all(dir); }
 
   std::string script(const std::string& body) {

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
+
 namespace glovebox::cli {
 namespace {
 
@@ -24,8 +26,7 @@ TEST(IgnoreList, TheLastRuleThatFitsHasTheSay) {
 }
 
 TEST(FolderTar, HoldsWhatIsThereAndNotWhatIsIgnored) {
-  char name[] = "/tmp/glovebox-tar-test-XXXXXX";
-  std::string top = ::mkdtemp(name);
+  std::string top = make_temp_dir("glovebox-tar-test");
   fs::create_directories(top + "/in/sub");
   std::ofstream(top + "/in/a") << std::string(100'000, 'a');
   std::ofstream(top + "/in/sub/" + std::string(150, 'n')) << "long name";

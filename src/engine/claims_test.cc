@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/temp_dir.h"
 #include "sys/tree.h"
 
 namespace glovebox::engine {
@@ -12,9 +13,7 @@ namespace {
 
 struct ClaimsTest : testing::Test {
   void SetUp() override {
-    char base[] = "/tmp/glovebox-test-XXXXXX";
-    ASSERT_NE(::mkdtemp(base), nullptr);
-    dir = base;
+    dir = make_temp_dir("glovebox-test");
     for (std::string instance : {"one", "two"}) {
       ASSERT_TRUE(sys::make_dirs(dir + "/" + instance, 0700));
       ASSERT_TRUE(sys::write_file_atomic(dir + "/" + instance + "/instance", instance, 0600));

@@ -7,6 +7,7 @@
 #include <array>
 #include <filesystem>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 #include "wire/bytes.h"
 
@@ -83,14 +84,13 @@ class HandLinkTest : public testing::Test {
  public:
   using Body = Task<void> (*)(HandLinkTest* test, std::shared_ptr<HandLink> link, Hand* hand);
 
-  HandLinkTest() { EXPECT_NE(::mkdtemp(folder_), nullptr); }
   ~HandLinkTest() override { std::filesystem::remove_all(folder_); }
 
   void play(Body body, Millis answer_limit = kSoon) {
     auto ended = net::run(loop, act(this, body, answer_limit));
     EXPECT_TRUE(ended) << ended.error().what;
   }
-  std::string socket() const { return std::string(folder_) + "/hand"; }
+  std::string socket() const { return folder_ + "/hand"; }
   Result<net::Listener> listen() {
     TRY(address, net::Address::parse("unix:" + socket()));
     return net::Listener::open(loop, address);
@@ -116,7 +116,7 @@ class HandLinkTest : public testing::Test {
   net::Loop loop;
 
  private:
-  char folder_[32] = "/tmp/hand_link_test.XXXXXX";
+  const std::string folder_ = make_temp_dir("hand_link_test");
 };
 
 // Calls that are to run beside the body.

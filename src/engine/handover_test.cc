@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/temp_dir.h"
 #include "sys/packet.h"
 #include "sys/unix_socket.h"
 
@@ -17,8 +18,7 @@ namespace {
 class Part {
  public:
   explicit Part(std::string answer) {
-    char name[] = "/tmp/glovebox-handover-XXXXXX";
-    directory_ = ::mkdtemp(name);
+    directory_ = make_temp_dir("glovebox-handover");
     listener_ = std::move(*sys::listen_unix(path(), SOCK_SEQPACKET));
     thread_ = std::thread([this, answer = std::move(answer)] {
       Fd peer(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));

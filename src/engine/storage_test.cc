@@ -8,6 +8,7 @@
 
 #include <cstdlib>
 
+#include "base/temp_dir.h"
 #include "sys/mount.h"
 #include "sys/tree.h"
 
@@ -25,8 +26,7 @@ class StorageTest : public testing::Test {
   }
   void SetUp() override {
     if (!able_) GTEST_SKIP() << "needs root, loop devices and mkfs.btrfs";
-    char name[] = "/tmp/gb-storage-XXXXXX";
-    dir_ = ::mkdtemp(name);
+    dir_ = make_temp_dir("gb-storage");
   }
   void TearDown() override {
     if (dir_.empty()) return;

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 #include "sys/packet.h"
 #include "sys/unix_socket.h"
@@ -14,10 +15,7 @@ namespace glovebox::gateway {
 namespace {
 
 struct Place {
-  Place() {
-    char name[] = "/tmp/glovebox-intake-XXXXXX";
-    path = ::mkdtemp(name);
-  }
+  Place() { path = make_temp_dir("glovebox-intake"); }
   ~Place() { std::filesystem::remove_all(path); }
   std::string socket() const { return path + "/s"; }
   std::string path;

@@ -1,5 +1,6 @@
 // Bodies that come and go in pieces: streamed answers, events, uploads, through our own client and
 // by hand.
+#include "base/temp_dir.h"
 #include "http/client.h"
 #include "http/test_server.h"
 #include "net/test_cert.h"
@@ -521,13 +522,12 @@ Task<void> call_over_unix(TestServer& test, std::string path) {
 }
 
 TEST(UnixSocket, ServesWithoutHostCheck) {
-  char directory[] = "/tmp/glovebox-http-XXXXXX";
-  ASSERT_NE(::mkdtemp(directory), nullptr);
+  const std::string directory = make_temp_dir("glovebox-http");
   ServerOptions options;
   options.allowed_hosts = {"only-this-name"};
   TestServer test(routes(), options);
-  test.run(call_over_unix(test, std::string(directory) + "/s"));
-  EXPECT_EQ(::rmdir(directory), 0);
+  test.run(call_over_unix(test, directory + "/s"));
+  EXPECT_EQ(::rmdir(directory.c_str()), 0);
 }
 
 }  // namespace

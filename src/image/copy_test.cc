@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "base/fd.h"
+#include "base/temp_dir.h"
 #include "image/pattern.h"
 
 namespace glovebox::image {
@@ -30,8 +31,7 @@ TEST(Pattern, MatchesAsShellsDoWithinOneName) {
 class CopyTest : public ::testing::Test {
  protected:
   CopyTest() {
-    char name[] = "/tmp/glovebox-copy-test-XXXXXX";
-    top = ::mkdtemp(name);
+    top = make_temp_dir("glovebox-copy-test");
     for (const char* dir : {"/from", "/to", "/from/src", "/from/src/sub"})
       fs::create_directory(top + dir);
     put("from/a.txt", "A");

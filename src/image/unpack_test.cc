@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "image/place.h"
 
 namespace glovebox::image {
@@ -22,8 +23,7 @@ namespace fs = std::filesystem;
 class UnpackTest : public ::testing::Test {
  protected:
   UnpackTest() {
-    char name[] = "/tmp/glovebox-image-test-XXXXXX";
-    top = ::mkdtemp(name);
+    top = make_temp_dir("glovebox-image-test");
     root = top + "/root";
     fs::create_directory(root);
   }

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 #include "net/test_cert.h"
 
@@ -109,10 +110,7 @@ Task<void> echo_both_ways(Loop& loop, Address address) {
   co_return ok;
 }
 
-std::string temp_dir() {
-  char path[] = "/tmp/glovebox-net-XXXXXX";
-  return ::mkdtemp(path);
-}
+std::string temp_dir() { return make_temp_dir("glovebox-net"); }
 
 TEST(Stream, CarriesBytesBothWaysOverTcp) {
   Loop loop;

@@ -6,19 +6,17 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
-#include <cassert>
 #include <filesystem>
 #include <string>
+
+#include "base/temp_dir.h"
 
 namespace glovebox::net {
 
 class TestCert {
  public:
   TestCert() {
-    char path[] = "/tmp/glovebox-cert-XXXXXX";
-    [[maybe_unused]] char* made = ::mkdtemp(path);
-    assert(made);
-    directory_ = path;
+    directory_ = make_temp_dir("glovebox-cert");
     write();
   }
   ~TestCert() { std::filesystem::remove_all(directory_); }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "orchestrator/environment_lock.h"
 
 namespace glovebox::orchestrator {
@@ -15,10 +16,7 @@ namespace {
 
 class Folder : public ::testing::Test {
  protected:
-  Folder() {
-    char path[] = "/tmp/glovebox-orchestrator-XXXXXX";
-    path_ = ::mkdtemp(path);
-  }
+  Folder() { path_ = make_temp_dir("glovebox-orchestrator"); }
   ~Folder() override { std::filesystem::remove_all(path_); }
   std::string path_;
 };

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "orchestrator/fake_engine.h"
 #include "orchestrator/journal.h"
 #include "runner/fake_service.h"
@@ -32,8 +33,7 @@ class Orchestrated : public ::testing::Test {
   std::function<void()> between;      // two lives
 
   Orchestrated() {
-    char path[] = "/tmp/glovebox-orchestrator-XXXXXX";
-    state = ::mkdtemp(path);
+    state = make_temp_dir("glovebox-orchestrator");
     options = {.state_dir = state,
                .service_url = service.url(),
                .engine_url = engine.url(),

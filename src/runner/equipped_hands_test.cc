@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "runner/local_files.h"
 #include "runner/test_loop.h"
 
@@ -23,9 +24,7 @@ class EquippedHandsTest : public ServiceTest {
   std::unique_ptr<EquippedHands> equipped;
 
   void SetUp() override {
-    char path[] = "/tmp/glovebox-equipped-XXXXXX";
-    ASSERT_TRUE(::mkdtemp(path));
-    dir = path;
+    dir = make_temp_dir("glovebox-equipped");
     fs::create_directory(dir + "/work");
     fake.answers["GET /v1/skills/sk/versions/latest"] = R"({"id":"v1","name":"pdf"})";
     fake.answers["GET /v1/skills/sk/versions/v1/content"] = "an archive";

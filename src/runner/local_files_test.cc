@@ -10,6 +10,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 
 namespace glovebox::runner {
@@ -29,9 +30,7 @@ Task<void> store_result(Task<T> task, Result<T>* into) {
 class LocalFilesTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    char path[] = "/tmp/glovebox-files-XXXXXX";
-    ASSERT_TRUE(::mkdtemp(path));
-    dir = path;
+    dir = make_temp_dir("glovebox-files");
     old_umask_ = ::umask(077);
     fs::create_directory(dir + "/outside");
     write(dir + "/outside/kept", "kept");

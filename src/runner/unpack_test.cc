@@ -12,6 +12,7 @@
 #include <map>
 #include <thread>
 
+#include "base/temp_dir.h"
 #include "net/task.h"
 #include "runner/member_frames.h"
 #include "sys/process.h"
@@ -180,9 +181,7 @@ TEST_F(UnpackTest, ATooLargeArchiveIsNotEvenRead) {
 class BadReaderTest : public UnpackTest {
  protected:
   void be(const std::string& script) {
-    char path[] = "/tmp/glovebox-reader-XXXXXX";
-    ASSERT_TRUE(::mkdtemp(path));
-    directory_ = path;
+    directory_ = make_temp_dir("glovebox-reader");
     program = directory_ + "/reader";
     std::ofstream(program) << "#!/bin/sh\n" << script << "\n";
     ::chmod(program.c_str(), 0700);

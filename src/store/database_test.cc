@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/temp_dir.h"
+
 namespace glovebox::store {
 namespace {
 
@@ -16,12 +18,11 @@ constexpr Migration kMigrations[] = {
 
 class Folder {
  public:
-  Folder() { EXPECT_NE(::mkdtemp(path_), nullptr); }
   ~Folder() { std::filesystem::remove_all(path_); }
-  std::string file(const std::string& name) const { return std::string(path_) + "/" + name; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
 
  private:
-  char path_[32] = "/tmp/store_test.XXXXXX";
+  const std::string path_ = make_temp_dir("store_test");
 };
 
 Database in_memory() { return std::move(*Database::open(":memory:", kMigrations)); }

@@ -9,6 +9,7 @@
 
 #include <cstdlib>
 
+#include "base/temp_dir.h"
 #include "sys/packet.h"
 #include "sys/tree.h"
 #include "sys/unix_socket.h"
@@ -80,9 +81,8 @@ TEST(Packet, CarriesBytesAndDescriptorsWhole) {
 }
 
 TEST(UnixSocket, PathsMayBeLongerThanTheKernelsLimit) {
-  char base[] = "/tmp/glovebox-test-XXXXXX";
-  ASSERT_NE(::mkdtemp(base), nullptr);
-  std::string dir = std::string(base) + "/" + std::string(150, 'd');
+  const std::string base = make_temp_dir("glovebox-test");
+  std::string dir = base + "/" + std::string(150, 'd');
   ASSERT_TRUE(make_dirs(dir, 0700));
   auto listener = listen_unix(dir + "/s.sock", SOCK_STREAM);
   ASSERT_TRUE(listener) << listener.error().what;

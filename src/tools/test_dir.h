@@ -10,6 +10,7 @@
 #include <sstream>
 #include <string>
 
+#include "base/temp_dir.h"
 #include "tools/tools.h"
 
 namespace glovebox::tools {
@@ -17,8 +18,7 @@ namespace glovebox::tools {
 class ToolTest : public ::testing::Test {
  protected:
   ToolTest() {
-    char name[] = "/tmp/glovebox-tools-XXXXXX";
-    top = std::filesystem::canonical(::mkdtemp(name)).string();
+    top = std::filesystem::canonical(make_temp_dir("glovebox-tools")).string();
     work = top + "/work";
     std::filesystem::create_directory(work);
     context.workdir = work;
