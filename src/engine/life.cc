@@ -74,11 +74,12 @@ Task<bool> Core::works_unwatched(std::shared_ptr<Box> box) {
   co_return false;
 }
 
+// Until nothing goes on in it, or another verb came first.
 Task<void> Core::come_to_rest(std::shared_ptr<Box> box) {
   // An operation whose last byte the client has seen may take a moment to be over here.
   net::Deadline deadline(kQuietLimit);
   for (;;) {
-    if (box->record.status != wire::State::running) co_return wrong_state(*box, "suspended");
+    if (box->record.status != wire::State::running || box->life.moving) co_return ok;
     if (box->life.uses == 0) {
       auto works = co_await works_unwatched(box);
       if (!works) co_return std::move(works.error()).with("what goes on in it");
@@ -142,13 +143,14 @@ Task<bool> Core::suspend(std::string id_or_name) {
   do {
     CO_TRY_DO(co_await settled(box));
     if (box->record.status == wire::State::suspended) co_return false;
-    if (box->record.status == wire::State::running && box->record.name.empty())
+    if (box->record.status != wire::State::running) co_return wrong_state(*box, "suspended");
+    if (box->record.name.empty())
       co_return Error{Code::invalid,
                       str("sandbox ", box->record.id,
                           " has no name: only a named one can be suspended; give it one first"),
                       "SANDBOX_UNNAMED"};
     CO_TRY_DO(co_await come_to_rest(box));
-  } while (between_states(*box));
+  } while (box->record.status != wire::State::running || box->life.moving);
   CO_TRY_DO(co_await put_to_sleep(box, "", Moving(box)));
   co_return true;
 }
