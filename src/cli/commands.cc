@@ -58,6 +58,8 @@ Commands commands() {
                                             &kSnapshotCreate,
                                             &kSnapshotLs,
                                             &kSnapshotTree,
+                                            &kSnapshotExport,
+                                            &kSnapshotImport,
                                             &kSnapshotShow,
                                             &kSnapshotRollback,
                                             &kSnapshotRm,

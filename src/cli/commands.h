@@ -15,7 +15,7 @@ extern const Command kSandboxSuspend, kSandboxResume;
 extern const Command kSandboxPortExpose, kSandboxPortLs, kSandboxPortRm, kSandboxPortToken;
 extern const Command kPoolCreate, kPoolLs, kPoolShow, kPoolClaim, kPoolUpdate, kPoolRm;
 extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, kSnapshotTree,
-    kSnapshotRm, kSnapshotRollback;
+    kSnapshotExport, kSnapshotImport, kSnapshotRm, kSnapshotRollback;
 extern const Command kWebhookCreate, kWebhookLs, kWebhookUpdate, kWebhookRm, kWebhookSecret,
     kWebhookDeliveries, kWebhookReplay;
 extern const Command kImageImport, kImagePull, kImageBuild, kImageLs, kImageShow, kImageRm;

@@ -265,6 +265,30 @@ Result<json::object> EngineClient::upload(std::string method, std::string path,
   return parse_object(answer->body);
 }
 
+static Task<void> take_all(http::Client& http, std::string target,
+                           const std::function<Result<void>(std::string_view)>& take) {
+  CO_TRY(answer, co_await http.open("GET", std::move(target)));
+  std::string refusal;
+  for (;;) {
+    CO_TRY(piece, co_await answer.body->read());
+    if (piece.empty()) break;
+    if (answer.status == 200) {
+      CO_TRY_DO(take(piece));
+    } else if (refusal.size() < 64 * 1024) {
+      refusal += piece;
+    }
+  }
+  if (answer.status != 200) co_return api_error(answer.status, refusal);
+  co_return ok;
+}
+
+Result<void> EngineClient::download(std::string path,
+                                    std::function<Result<void>(std::string_view)> take) {
+  auto done = wait(loop_, take_all(*http_, origin_.prefix + path, take));
+  if (!done) return explain(std::move(done.error()));
+  return ok;
+}
+
 Result<EngineClient::Box> EngineClient::box(const std::string& id_or_name) {
   TRY(answer, call("GET", "/sandboxes/" + http::encode_path(id_or_name)));
   TRY(record, wire::decode_record(answer.body), "record of ", id_or_name);

@@ -46,6 +46,9 @@ class EngineClient {
                                      std::function<Result<std::string>()> next,
                                      std::optional<std::uint64_t> length);
 
+  // One whose answer comes in pieces, each given to `take`, to its end. A refusal gives none.
+  Result<void> download(std::string path, std::function<Result<void>(std::string_view)> take);
+
   // A client of one box's data plane.
   struct Box {
     std::string id;

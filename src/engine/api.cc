@@ -44,7 +44,7 @@ constexpr Row kLifecycle[] = {
     {"DELETE", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
     {"GET", "/sandboxes/{sbx}/logs", sandbox_logs},
     {"GET", "/sandboxes/{sbx}/processes", sandbox_log_processes},
-    {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},  // ours
+    {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},                  // ours
     {"POST", "/sandboxes/{sbx}/ports/{port}/token", make_port_token, Body::whole, kSmall},  // ours
     {"GET", "/archived-sandboxes", list_archived},
     {"GET", "/archived-sandboxes/{id}", get_archived},
@@ -63,6 +63,8 @@ constexpr Row kLifecycle[] = {
     {"GET", "/snapshots", list_snapshots},
     {"GET", "/snapshots/{id}", get_snapshot},
     {"DELETE", "/snapshots/{id}", delete_snapshot},
+    {"GET", "/snapshots/{id}/export", export_snapshot},                     // ours
+    {"POST", "/snapshots/import", import_snapshot, Body::stream, 0, true},  // ours
     {"GET", "/sandbox-pools", list_pools},
     {"POST", "/sandbox-pools", create_pool, Body::whole, kStart},
     {"GET", "/sandbox-pools/{id}", get_pool},

@@ -65,4 +65,33 @@ Reply delete_snapshot(ApiState& api, Request request) {
   co_return http::empty(204);
 }
 
+static Task<void> send_export(ApiState& api, std::string id, http::BodyWriter& out) {
+  return api.engine.export_snapshot(
+      std::move(id), [&out](std::string piece) { return out.write(std::move(piece)); });
+}
+
+Reply export_snapshot(ApiState& api, Request request) {
+  CO_TRY(id, snapshot_param(request));
+  CO_TRY(record, api.engine.get_snapshot(id));
+  if (record.status != "completed")
+    co_return Error{Code::conflict, str("snapshot ", id, " is ", record.status),
+                    "SNAPSHOT_NOT_READY"};
+  Response response;
+  response.headers.set("Content-Type", "application/zstd");
+  response.headers.set("Content-Disposition",
+                       str("attachment; filename=\"", id, ".snapshot.tar.zst\""));
+  response.stream = [&api, id](http::BodyWriter& out) { return send_export(api, id, out); };
+  co_return response;
+}
+
+static Task<std::string> next_piece(std::shared_ptr<http::BodyReader> body) {
+  co_return co_await body->read();
+}
+
+Reply import_snapshot(ApiState& api, Request request) {
+  CO_TRY(record, co_await api.engine.import_snapshot(
+                     [body = request.body_stream] { return next_piece(body); }));
+  co_return http::json(201, wire::encode_snapshot(record));
+}
+
 }  // namespace glovebox::engine

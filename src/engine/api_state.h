@@ -105,6 +105,8 @@ Reply rollback_sandbox(ApiState& api, http::Request request);
 Reply list_snapshots(ApiState& api, http::Request request);
 Reply get_snapshot(ApiState& api, http::Request request);
 Reply delete_snapshot(ApiState& api, http::Request request);
+Reply export_snapshot(ApiState& api, http::Request request);
+Reply import_snapshot(ApiState& api, http::Request request);
 
 // api_life.cc
 Reply suspend_sandbox(ApiState& api, http::Request request);

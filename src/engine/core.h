@@ -141,6 +141,14 @@ struct Core {
   Task<void> finish_deleting(std::string id);
   Task<void> recover_snapshots();
 
+  // snapshot_carry.cc
+  using Sink = std::function<Task<void>(std::string piece)>;
+  using Source = std::function<Task<std::string>()>;  // the next piece; empty at the end
+  class Arrival;
+  Task<void> export_snapshot(std::string id, Sink sink);
+  Task<wire::SnapshotRecord> import_snapshot(Source source);
+  Task<void> drop_arrival(wire::SnapshotRecord record);
+
   // snapshot_restore.cc
   Result<wire::SnapshotRecord> usable_snapshot(const std::string& id) const;
   Result<void> inherit(wire::CreateSandbox& spec) const;
@@ -267,6 +275,7 @@ struct Core {
   std::optional<Claims> claims;
   std::optional<Storage> storage;
   std::unique_ptr<Snapshots> snapshots;
+  std::multiset<std::string> exporting;  // ids of snapshots
   sys::CgroupRoots cgroups;
   std::shared_ptr<const Image> image;  // the default one
   std::map<std::string, std::shared_ptr<Box>> boxes;

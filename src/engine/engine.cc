@@ -150,6 +150,12 @@ Result<wire::SnapshotRecord> Engine::get_snapshot(std::string id) const {
 Task<void> Engine::delete_snapshot(std::string id) {
   return core_->finish("delete snapshot", core_->delete_snapshot(std::move(id)));
 }
+Task<void> Engine::export_snapshot(std::string id, std::function<Task<void>(std::string)> sink) {
+  return core_->export_snapshot(std::move(id), std::move(sink));
+}
+Task<wire::SnapshotRecord> Engine::import_snapshot(std::function<Task<std::string>()> source) {
+  return core_->import_snapshot(std::move(source));
+}
 Task<std::vector<wire::SandboxRecord>> Engine::copy(std::string id_or_name, int times) {
   return core_->finish("copy", core_->copy(std::move(id_or_name), times));
 }

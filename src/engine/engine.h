@@ -101,6 +101,10 @@ class Engine {
   Result<std::vector<wire::SnapshotRecord>> snapshots() const;  // newest first
   Result<wire::SnapshotRecord> get_snapshot(std::string id) const;
   Task<void> delete_snapshot(std::string id);
+  // To and from one file (snapshot_file.h), piece by piece; an empty piece ends it. What comes in
+  // is believed nothing, and is a snapshot once all of it has been seen to be whole.
+  Task<void> export_snapshot(std::string id, std::function<Task<void>(std::string)> sink);
+  Task<wire::SnapshotRecord> import_snapshot(std::function<Task<std::string>()> source);
   // New sandboxes with the files the sandbox has now, without names; one that could not be made is
   // `terminated` and says why.
   Task<std::vector<wire::SandboxRecord>> copy(std::string id_or_name, int times);

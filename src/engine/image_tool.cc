@@ -87,8 +87,8 @@ Result<std::pair<Fd, Fd>> pair_of_sockets() {
 }  // namespace
 
 struct ImageTool::Job {
-  std::unique_ptr<net::Stream> input, output;
-  std::optional<Error> source_error;
+  std::unique_ptr<net::Stream> input, output, made;
+  std::optional<Error> other_end;  // why who gives, or who takes, gave up
 };
 
 // That the program takes no more is for its own words to explain; that there is no more to give is
@@ -97,7 +97,7 @@ Task<void> ImageTool::feed(std::shared_ptr<Job> job, Source source) {
   for (;;) {
     auto piece = co_await source();
     if (!piece) {
-      job->source_error = piece.error();
+      job->other_end = piece.error();
       job->output->close();
       co_return ok;
     }
@@ -109,20 +109,37 @@ Task<void> ImageTool::feed(std::shared_ptr<Job> job, Source source) {
   co_return ok;
 }
 
+Task<void> ImageTool::drain(std::shared_ptr<Job> job, Sink sink) {
+  std::string buffer(64 * 1024, '\0');
+  for (;;) {
+    auto got = co_await job->made->read_some(buffer, kSilence);
+    if (got && *got == 0) co_return ok;
+    auto taken = got ? co_await sink(buffer.substr(0, *got)) : Result<void>(std::move(got.error()));
+    if (taken) continue;
+    job->other_end = taken.error();
+    job->made->close();
+    job->output->close();
+    co_return ok;
+  }
+}
+
 Task<ImageTool::Done> ImageTool::run(std::vector<std::string> words, Progress progress) {
-  return work(std::move(words), Fd(), nullptr, std::move(progress));
+  return work(std::move(words), Fd(), nullptr, nullptr, std::move(progress));
 }
 Task<ImageTool::Done> ImageTool::run_on_file(std::vector<std::string> words, Fd input,
                                              Progress progress) {
-  return work(std::move(words), std::move(input), nullptr, std::move(progress));
+  return work(std::move(words), std::move(input), nullptr, nullptr, std::move(progress));
 }
 Task<ImageTool::Done> ImageTool::run_on_stream(std::vector<std::string> words, Source source,
                                                Progress progress) {
-  return work(std::move(words), Fd(), std::move(source), std::move(progress));
+  return work(std::move(words), Fd(), std::move(source), nullptr, std::move(progress));
+}
+Task<ImageTool::Done> ImageTool::run_to_stream(std::vector<std::string> words, Sink sink) {
+  return work(std::move(words), Fd(), nullptr, std::move(sink), {});
 }
 
 Task<ImageTool::Done> ImageTool::work(std::vector<std::string> words, Fd input, Source source,
-                                      Progress progress) {
+                                      Sink sink, Progress progress) {
   auto job = std::make_shared<Job>();
   CO_TRY(output, pair_of_sockets());
   sys::SpawnSpec spec;
@@ -137,14 +154,24 @@ Task<ImageTool::Done> ImageTool::work(std::vector<std::string> words, Fd input, 
   }
   spec.fds = {{output.second.get(), 1}};
   if (input) spec.fds.emplace_back(input.get(), 0);
+  Fd made;
+  if (sink) {
+    CO_TRY(out, pair_of_sockets());
+    CO_TRY(stream, net::adopt(loop_, std::move(out.first)));
+    job->made = std::move(stream);
+    made = std::move(out.second);
+    spec.fds.emplace_back(made.get(), 3);
+  }
   CO_TRY(process, sys::spawn(spec), "glovebox-image");
   input.reset();
+  made.reset();
   output.second.reset();
   CO_TRY(stream, net::adopt(loop_, std::move(output.first)));
   job->output = std::move(stream);
 
   net::TaskGroup feeding(loop_);
   if (source) feeding.spawn("feed glovebox-image", feed(job, std::move(source)));
+  if (sink) feeding.spawn("drain glovebox-image", drain(job, std::move(sink)));
   Listener listener(std::move(progress));
   std::string buffer(16 * 1024, '\0');
   Result<void> heard = ok;
@@ -154,8 +181,10 @@ Task<ImageTool::Done> ImageTool::work(std::vector<std::string> words, Fd input, 
     if (!got || *got == 0) break;
     heard = listener.hear(std::string_view(buffer).substr(0, *got));
   }
-  (void)co_await feeding.finish(kEnd);
-  if (job->source_error) co_return std::move(*job->source_error);
+  // Who takes may be slow with the last of it.
+  auto fed = co_await feeding.finish(job->made ? kSilence : kEnd);
+  if (!fed && job->made && !job->other_end) job->other_end = fed.error();
+  if (job->other_end) co_return std::move(*job->other_end);
   if (!heard) co_return std::move(heard.error());  // dropping the process ends it
   CO_TRY_DO(co_await net::readable(process.exit_event(), kEnd), "end of glovebox-image");
   CO_TRY(status, process.reap());

@@ -160,6 +160,9 @@ Task<void> Core::delete_snapshot(std::string id) {
   CO_TRY(record, snapshots->records.find(id));
   if (record.status == "in_progress")
     co_return Error{Code::conflict, str("snapshot ", id, " is being taken"), "SNAPSHOT_NOT_READY"};
+  if (exporting.contains(id))
+    co_return Error{Code::conflict, str("snapshot ", id, " is being exported; try again then"),
+                    "SNAPSHOT_IN_USE"};
   for (const auto& [box_id, box] : boxes)
     if (box->record.rollback_to == id)
       co_return Error{Code::conflict, str("sandbox ", box_id, " is being rolled back to it"),

@@ -79,11 +79,11 @@ namespace {
 // So that nothing else that is signed with this key can pass for a manifest.
 constexpr std::string_view kPurpose = "glovebox snapshot 1\n";
 
-std::string mac_of(std::string_view text, const Secret& key) {
-  return wire::hmac_sha256(str(kPurpose, text), key);
-}
-
 }  // namespace
+
+std::string authenticate(std::string_view purpose, std::string_view text, const Secret& key) {
+  return base64url(wire::hmac_sha256(str(purpose, text), key));
+}
 
 std::string seal_manifest(const wire::SnapshotRecord& record, const Secret& key) {
   utsname machine{};
@@ -93,7 +93,7 @@ std::string seal_manifest(const wire::SnapshotRecord& record, const Secret& key)
                         {"cpu", machine.machine},
                         {"snapshot", json::parse(wire::encode_stored_snapshot(record))}};
   std::string text = json::serialize(manifest);
-  return str(text, "\n", base64url(mac_of(text, key)), "\n");
+  return str(text, "\n", authenticate(kPurpose, text, key), "\n");
 }
 
 Result<wire::SnapshotRecord> open_manifest(std::string_view text, const Secret& key) {
@@ -102,8 +102,8 @@ Result<wire::SnapshotRecord> open_manifest(std::string_view text, const Secret& 
   auto end = text.find('\n');
   if (end == std::string_view::npos) return foreign;
   std::string_view body = text.substr(0, end);
-  auto mac = unbase64url(trim(text.substr(end + 1)));
-  if (!mac || !equal_constant_time(*mac, mac_of(body, key))) return foreign;
+  if (!equal_constant_time(trim(text.substr(end + 1)), authenticate(kPurpose, body, key)))
+    return foreign;
   TRY(value, wire::parse_json(body), "manifest");
   const json::object* manifest = value.if_object();
   const json::value* format = manifest ? manifest->if_contains("format") : nullptr;

@@ -30,6 +30,10 @@ class SnapshotRecords {
   store::Database& db_;
 };
 
+// An authentication code over `text`, as text. `purpose` keeps what is signed for one thing from
+// passing for another.
+std::string authenticate(std::string_view purpose, std::string_view text, const Secret& key);
+
 // The manifest: what a snapshot is, and an authentication code over it with a key that does not
 // leave this installation. It lies beside the files, so that they can be told from others'.
 std::string seal_manifest(const wire::SnapshotRecord& record, const Secret& key);

@@ -35,7 +35,9 @@ Result<void> Core::inherit(wire::CreateSandbox& spec) const {
   if (spec.snapshot_id.empty()) return ok;
   TRY(snapshot, usable_snapshot(spec.snapshot_id));
   const wire::SandboxRecord& source = snapshot.source;
-  if (!spec.image.empty() && spec.image != source.image)
+  auto under = images->held("snapshot:" + snapshot.id);
+  TRY(asked, spec.image.empty() ? under : images->resolve(spec.image));
+  if ((asked ? asked : image)->generation != (under ? under : image)->generation)
     return Error{Code::invalid, str("image: the files of snapshot ", snapshot.id, " lie above ",
                                     source.image.empty() ? "the default image" : source.image,
                                     " and no other; leave it out")};
@@ -102,9 +104,8 @@ Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string sna
         Code::invalid,
         str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be rolled back"),
         box->record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
-  auto above = images->held("snapshot:" + snapshot_id);
-  if (snapshot.source.image != box->record.image ||
-      (above && above->generation != box->plan.image->generation))
+  auto under = images->held("snapshot:" + snapshot_id);
+  if ((under ? under : image)->generation != box->plan.image->generation)
     co_return Error{Code::invalid, str("snapshot ", snapshot_id,
                                        " is of another image than sandbox ", box->record.id)};
   wire::SandboxRecord record = box->record;

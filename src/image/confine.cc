@@ -60,8 +60,10 @@ constexpr int kCalls[] = {
     SYS_fchmod,
     SYS_fchmodat,
     SYS_utimensat,
-    SYS_fsetxattr,  // marking
-    SYS_ioctl,      // flags of files that will not be removed
+    SYS_fsetxattr,
+    SYS_fgetxattr,
+    SYS_flistxattr,  // marking
+    SYS_ioctl,       // flags of files that will not be removed
     SYS_brk,
     SYS_munmap,
     SYS_mremap,

@@ -3,6 +3,8 @@
 // (report.h). Whatever the archive or the trees hold, it can harm no more than the tree it fills.
 //
 //   glovebox-image unpack BASE TREE BYTES ENTRIES RESERVE [layer]  <archive
+//   glovebox-image unpack-over BASE LOWER LAYER BYTES ENTRIES RESERVE  <archive of `pack`
+//   glovebox-image pack   BASE TREE                                    3>archive
 //   glovebox-image finish BASE TREE             what a box needs to be in its root
 //   glovebox-image copy   BASE TREE SOURCE BYTES ENTRIES RESERVE DEST OWNER MODE add|copy SOURCES…
 //   glovebox-image copy-over BASE LOWER LAYER SOURCE …   the same, into LAYER/u as seen over LOWER
@@ -16,11 +18,14 @@
 
 #include "image/confine.h"
 #include "image/copy.h"
+#include "image/pack.h"
 #include "image/place.h"
 #include "image/unpack.h"
 
 namespace glovebox::image {
 namespace {
+
+constexpr int kArchive = 3;  // the descriptor that `pack` writes to
 
 using Words = std::vector<std::string>;
 
@@ -83,6 +88,22 @@ Result<void> run(const Words& words, Report& report) {
     report.set_limits(to, trees.tree.get());
     UnpackOptions options{.layer = words.size() > 6 && words[6] == "layer"};
     TRY_DO(unpack(STDIN_FILENO, trees.tree.get(), options, report));
+    report.done();
+    return ok;
+  }
+  if (words[0] == "unpack-over" && words.size() > 6) {
+    TRY(to, limits(4, true));
+    TRY(trees, confine_over(ids, words[2], words[3], ""));
+    report.set_limits(to, trees.tree.get());
+    TRY_DO(unpack(STDIN_FILENO, trees.tree.get(), {.over = true}, report));
+    report.done();
+    return ok;
+  }
+  if (words[0] == "pack") {
+    TRY(opaque, opaque_directories(words[2]));
+    TRY(trees, confine(ids, "", words[2]));
+    report.set_limits({UINT64_MAX, UINT64_MAX, 0}, -1);
+    TRY_DO(pack(trees.source.get(), kArchive, opaque, report));
     report.done();
     return ok;
   }

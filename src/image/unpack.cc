@@ -14,6 +14,7 @@
 #include <set>
 #include <vector>
 
+#include "image/pack.h"
 #include "image/place.h"
 
 namespace glovebox::image {
@@ -89,6 +90,11 @@ class Unpacker {
         return metadata_at(entry, parent, base);
       case AE_IFBLK:
       case AE_IFCHR:
+        if (options_.over && ::archive_entry_filetype(entry) == AE_IFCHR &&
+            ::archive_entry_rdev(entry) == 0) {
+          place_.forget();
+          return place_.clear(parent, base);
+        }
         return Error{Code::invalid, "is a device; sandboxes bring their own /dev", "DEVICE"};
       case AE_IFSOCK: return Error{Code::invalid, "is a socket"};
       default: return Error{Code::invalid, "is of no kind we know"};
@@ -137,8 +143,22 @@ class Unpacker {
     return metadata_at(entry, place_.root(), ".");
   }
 
+  static bool hides(archive_entry* entry) {
+    const char* name = nullptr;
+    const void* value = nullptr;
+    std::size_t size = 0;
+    if (::archive_entry_xattr_reset(entry) == 0) return false;
+    while (::archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK)
+      if (name && std::string_view(name) == kHides) return true;
+    return false;
+  }
+
   Result<void> folder(archive_entry* entry, int parent, const std::string& path,
                       const std::string& base) {
+    if (options_.over && hides(entry)) {
+      TRY_DO(place_.clear(parent, base));
+      place_.forget();
+    }
     if (::mkdirat(parent, base.c_str(), 0700) < 0) {
       if (errno != EEXIST) return sys_error("make directory");
       struct stat info{};
@@ -298,6 +318,7 @@ class Unpacker {
     while (::archive_entry_xattr_next(entry, &name, &value, &size) == ARCHIVE_OK) {
       std::string_view key = name ? name : "";
       // user.overlay.* is what an overlay without privileges obeys.
+      if (key.starts_with(kOurAttributes)) continue;
       if (!key.starts_with("user.") || key.starts_with("user.overlay.")) {
         report_.note(str("left out: attribute ", key));
         continue;

@@ -4,6 +4,9 @@
 //
 // Refused: devices and sockets, absolute names and "..", owners no box has. Left out: attributes
 // other than user.*, so capabilities of files and what overlayfs would obey.
+//
+// With `over` it is what `pack` made of a box's own files, and the tree is an overlay: a device 0:0
+// takes a name of the image away, a directory with kHides hides what was there before.
 #pragma once
 
 #include "image/report.h"
@@ -12,6 +15,7 @@ namespace glovebox::image {
 
 struct UnpackOptions {
   bool layer = false;
+  bool over = false;
 };
 // Reads `archive` to its end. An error leaves a tree that is half there.
 Result<void> unpack(int archive, int tree, const UnpackOptions& options, Report& report);

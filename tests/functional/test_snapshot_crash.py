@@ -1,4 +1,4 @@
-"""kill -9 and failures at each durable step of snapshot, restore, copy, rollback and delete: whole or not at all, and nothing leaks.
+"""kill -9 and failures at each durable step of snapshot, restore, copy, rollback, import and delete: whole or not at all, and nothing leaks.
 labels: privileged slow timeout=900
 """
 import http.client
@@ -8,7 +8,7 @@ import re
 from harness import ROOT, Glovebox, run
 from support import Checks, Owned, api_of, equal, eventually, note, slurp
 
-VERBS = ("snapshot", "unsnapshot", "rollback", "create")
+VERBS = ("snapshot", "unsnapshot", "rollback", "create", "import")
 
 
 def points():
@@ -37,7 +37,7 @@ def held(gb):
 def test(tmp):
     walked = points()
     note(f"{len(walked)} fault points: {' '.join(walked)}")
-    assert len(walked) >= 14, walked
+    assert len(walked) >= 20, walked
     with Glovebox(tmp) as gb:
         check, api = Checks(), api_of(gb)
         keeper = api.create(name="keeper")
@@ -45,17 +45,18 @@ def test(tmp):
         box = api.create(name="subject")
         box.sh("echo then > /file").ok()
         base = api.call("POST", f"/sandboxes/{box.id}/snapshot").expect(202).json["snapshot_id"]
+        exported = api.call("GET", f"/snapshots/{base}/export").expect(200).body
         eventually(lambda: held(gb)["boxes"] >= 10, 20, "all blanks")
         before = held(gb)
         for point in walked:
             for action in ("kill", "fail"):
                 with check(f"{point}:{action}"):
-                    walk(gb, point, action, box.id, base)
+                    walk(gb, point, action, box.id, base, exported)
                     check_all(gb, point, box.id, base, job, before)
         check.done()
 
 
-def walk(gb, point, action, box, base):
+def walk(gb, point, action, box, base, exported):
     api_of(gb).box(box).sh("echo now > /file").ok()
     verb = point.split(".")[0]
     victim = api_of(gb).call("POST", f"/sandboxes/{box}/snapshot").expect(202).json["snapshot_id"] if verb == "unsnapshot" else None
@@ -70,6 +71,7 @@ def walk(gb, point, action, box, base):
         "unsnapshot": lambda: api.call("DELETE", f"/snapshots/{victim}"),
         "rollback": lambda: api.call("POST", f"/sandboxes/{box}/rollback", {"snapshot_id": base}),
         "create": lambda: api.call("POST", f"/sandboxes/{box}/copy?times=2"),
+        "import": lambda: api.call("POST", "/snapshots/import", exported),
     }[verb])
     if action == "kill":
         eventually(lambda: "killed by SIGKILL" in gb.log()[seen:], 20, f"the engine died at {point} (it answered {reply!r})")
@@ -91,7 +93,7 @@ def check_all(gb, point, box_id, base, job, before):
         assert snapshot["status"] in ("completed", "failed"), snapshot
         if snapshot["status"] == "completed" and snapshot["id"] != base:
             whole = api.create(snapshot_id=snapshot["id"])
-            equal(whole.sh("cat /file").stdout, "now", "files of the new snapshot")
+            equal(whole.sh("cat /file").stdout, "then" if verb == "import" else "now", "files of the new snapshot")
             whole.delete().expect(204)
         if snapshot["id"] != base:
             api.call("DELETE", f"/snapshots/{snapshot['id']}").expect(204)
