@@ -1,6 +1,7 @@
 #include "http/target.h"
 
 #include <algorithm>
+#include <random>
 
 #include "base/random.h"
 #include "http/text.h"
@@ -49,13 +50,30 @@ std::string_view take_authority(std::string_view target, Headers& headers) {
   return target;
 }
 
+// To tell requests apart, and no secret: the kernel is asked for randomness once and not, which
+// costs a tenth of a small request, each time.
+std::string fresh_id() {
+  thread_local std::mt19937_64 numbers = [] {
+    const std::string seed = random_bytes(32);
+    std::seed_seq words(seed.begin(), seed.end());
+    return std::mt19937_64(words);
+  }();
+  std::string id = "req_";
+  for (int i = 0; i < 2; ++i) {
+    std::uint64_t number = numbers();
+    for (int digit = 0; digit < 10; ++digit, number /= 36)
+      id += "0123456789abcdefghijklmnopqrstuvwxyz"[number % 36];
+  }
+  return id;
+}
+
 std::string request_id(const Headers& headers) {
   auto given = headers.get("X-Request-Id");
   bool sane =
       given && !given->empty() && given->size() <= 128 && std::ranges::all_of(*given, [](char c) {
         return is_letter_or_digit(c) || c == '-' || c == '_' || c == '.';
       });
-  return sane ? std::string(*given) : "req_" + random_id(20);
+  return sane ? std::string(*given) : fresh_id();
 }
 
 }  // namespace
