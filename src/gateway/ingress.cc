@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "gateway/ingress_impl.h"
+#include "http/connection.h"
 #include "net/deadline.h"
 #include "net/task.h"
 
@@ -20,6 +21,7 @@ metrics::Counter turned_away("ingress_connections_refused_total", "Connections o
 
 constexpr Millis kSweep{100};
 constexpr auto kForgetSource = std::chrono::minutes(5);
+constexpr std::size_t kTurningAway = 64;  // at a time; more are closed without a word
 constexpr std::size_t kSources = 100'000;
 constexpr Millis kCutLimit{5'000};
 
@@ -62,6 +64,16 @@ Task<void> serve(std::shared_ptr<Place> place, std::unique_ptr<net::Stream> stre
   co_return co_await serve_client(place->impl, std::move(stream), place->source);
 }
 
+// In plain words, which a client that came for TLS does not take for an answer.
+Task<void> turn_away(ImplPtr impl, std::shared_ptr<net::Stream> stream) {
+  stream->write_now(
+      "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+      "Connection: close\r\n\r\n");
+  (void)co_await http::linger(stream);
+  --impl->turning_away;
+  co_return ok;
+}
+
 Task<void> accept_all(ImplPtr impl, std::shared_ptr<net::Listener> listener) {
   for (;;) {
     CO_TRY(stream, co_await listener->accept());
@@ -70,10 +82,9 @@ Task<void> accept_all(ImplPtr impl, std::shared_ptr<net::Listener> listener) {
     if (impl->connections >= limits.connections ||
         source->connections >= limits.connections_of_source) {
       turned_away.add();
-      if (!impl->options.tls)
-        stream->write_now(
-            "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
-            "Connection: close\r\n\r\n");
+      if (impl->turning_away >= kTurningAway) continue;
+      ++impl->turning_away;
+      impl->tasks.spawn("ingress.turn_away", turn_away(impl, std::move(stream)));
       continue;
     }
     if (stream->socket() >= 0) keep_asking(stream->socket());

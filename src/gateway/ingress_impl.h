@@ -98,7 +98,7 @@ struct Ingress::Impl : std::enable_shared_from_this<Ingress::Impl> {
   std::shared_ptr<std::size_t> part_connections = std::make_shared<std::size_t>(0);
   std::set<net::Stream*> idle_clients;  // without a request under way
   std::vector<std::shared_ptr<net::Listener>> listeners;
-  std::size_t connections = 0, bodies = 0;
+  std::size_t connections = 0, bodies = 0, turning_away = 0;
   std::uint64_t changes = 0;  // that the engine told of
   bool closing = false;
   net::Event one_less;
