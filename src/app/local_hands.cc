@@ -96,8 +96,7 @@ class RunningCall {
 
   // That the tool does not want its input is no error: its end says why.
   Task<void> feed(std::string input) {
-    auto written = co_await link_->write_stdin(handle_, std::move(input));
-    if (written) written = co_await link_->close_stdin(handle_);
+    auto written = co_await link_->give_stdin(handle_, std::move(input));
     if (!written && (written.error().code == Code::cancelled || !link_->alive())) co_return written;
     co_return ok;
   }

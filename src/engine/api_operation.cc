@@ -48,8 +48,7 @@ Task<ProcessEvent> Operation::next(Millis limit) {
 
 Task<void> Operation::feed(std::string bytes) {
   const std::uint64_t handle = info().handle;
-  auto written = co_await hand_->write_stdin(handle, std::move(bytes));
-  if (written) written = co_await hand_->close_stdin(handle);
+  auto written = co_await hand_->give_stdin(handle, std::move(bytes));
   if (!written && (written.error().code == Code::cancelled || !hand_->alive())) co_return written;
   co_return ok;
 }

@@ -134,6 +134,25 @@ Task<void> HandLink::close_stdin(std::uint64_t handle) {
   co_return co_await ask_ok(connection_, Type::input_end, handle_payload(handle));
 }
 
+Task<void> HandLink::give_stdin(std::uint64_t handle, std::string bytes) {
+  const Connection connection = connection_;
+  const auto window = connection->stdin_window(handle);
+  const std::size_t size = bytes.size();
+  // Of several pieces one may be refused, and behind the hole no end must be said.
+  if (size > wire::kMaxChunk || size == 0 || window->under_way + size > wire::kStdinWindow) {
+    CO_TRY_DO(co_await write_stdin(handle, std::move(bytes)));
+    co_return co_await close_stdin(handle);
+  }
+  auto input = expecting(Type::input_ack), end = expecting(Type::ok);
+  input->window = window;
+  input->input_bytes = size;
+  CO_TRY_DO(connection->request(Type::input, handle_payload(handle) + bytes, input));
+  CO_TRY_DO(connection->request(Type::input_end, handle_payload(handle), end));
+  CO_TRY_DO(co_await HandConnection::answer_of(connection, input, net::kForever));
+  CO_TRY_DO(co_await HandConnection::answer_of(connection, end, connection->answer_limit()));
+  co_return ok;
+}
+
 Task<void> HandLink::signal(std::uint64_t handle, int number, bool whole_cgroup) {
   co_return co_await ask_ok(connection_, Type::signal,
                             signal_payload(handle, number, whole_cgroup));

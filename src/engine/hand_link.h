@@ -67,6 +67,9 @@ class HandLink : public std::enable_shared_from_this<HandLink> {
   // for one handle share its window.
   Task<void> write_stdin(std::uint64_t handle, std::string bytes);
   Task<void> close_stdin(std::uint64_t handle);
+  // All there is, and its end. Where they fit one piece they go together, which saves a way there
+  // and back.
+  Task<void> give_stdin(std::uint64_t handle, std::string bytes);
   Task<void> signal(std::uint64_t handle, int number, bool whole_cgroup);
   // The same without waiting for an answer, for destructors and cancelled tasks.
   void signal_now(std::uint64_t handle, int number, bool whole_cgroup);

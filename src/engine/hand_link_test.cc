@@ -447,6 +447,39 @@ TEST_F(HandLinkTest, StdinKeepsToTheWindow) {
   });
 }
 
+TEST_F(HandLinkTest, AnInputOfOnePieceAndItsEndGoTogether) {
+  play([](HandLinkTest* test, std::shared_ptr<HandLink> link, Hand* hand) -> Task<void> {
+    net::TaskGroup tasks(test->loop);
+    auto giving = spawn(tasks, link->give_stdin(1, "all"));
+    CO_TRY(input, co_await hand->take(Type::input));
+    CO_TRY(end, co_await hand->take(Type::input_end));  // before anything was answered
+    EXPECT_EQ(input.payload.substr(8), "all");
+    CO_TRY_DO(co_await hand->give(Type::input_ack, input.id, Writer().u64(3).take()));
+    CO_TRY_DO(co_await hand->give(Type::ok, end.id, ""));
+    EXPECT_TRUE(co_await giving->get());
+    EXPECT_EQ(link->open_operations(), 0u);
+    co_return co_await tasks.finish(kSoon);
+  });
+}
+
+TEST_F(HandLinkTest, ALargeInputEndsOnlyWhenAllOfItWasTaken) {
+  play([](HandLinkTest* test, std::shared_ptr<HandLink> link, Hand* hand) -> Task<void> {
+    net::TaskGroup tasks(test->loop);
+    auto giving = spawn(tasks, link->give_stdin(1, std::string(2 * wire::kMaxChunk, 'x')));
+    for (int i = 0; i < 2; ++i) {
+      CO_TRY(input, co_await hand->take(Type::input));
+      std::string refusal = wire::encode_error({Code::invalid, "closed", "STDIN_NOT_WRITABLE"});
+      CO_TRY_DO(co_await hand->give(Type::error, input.id, refusal));
+    }
+    EXPECT_EQ((co_await giving->get()).error().tag, "STDIN_NOT_WRITABLE");
+    auto ping = spawn(tasks, link->ping(kSoon));
+    CO_TRY(next, co_await hand->take(Type::ping));  // and no end in front of it
+    CO_TRY_DO(co_await hand->give(Type::pong, next.id, next.payload));
+    EXPECT_TRUE(co_await ping->get());
+    co_return co_await tasks.finish(kSoon);
+  });
+}
+
 TEST_F(HandLinkTest, ARefusedInputIsTold) {
   play([](HandLinkTest* test, std::shared_ptr<HandLink> link, Hand* hand) -> Task<void> {
     net::TaskGroup tasks(test->loop);
