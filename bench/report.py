@@ -55,14 +55,40 @@ def three(numbers, width):
     return "".join(f"{numbers[key]:{width}.2f}" for key in ("min", "median", "p99"))
 
 
+# What is promised of a row that begins like this and is compared with that: which figure, and its limit.
+GOALS = [("create to first output", "Bare", "ratio", 1.5),
+         ("claim, in the engine alone", "", "ours", 1.0),
+         ("snapshot of 100,000 files, against one", "100 files", "ratio", 1.5),
+         ("SQLite", "in the pool", "ratio", 1.05),
+         ("tool call, ", "EnvironmentWorker", "ratio", 1 / 3),
+         ("resident memory of a session", "EnvironmentWorker", "ratio", 1 / 20),
+         ("  shared pages counted once", "EnvironmentWorker", "ratio", 1 / 20)]
+
+
+def judge(row):
+    """Sets `goal` of a row that something is promised of: what was seen, and the most it may be. Medians."""
+    for begin, against, figure, limit in GOALS:
+        if row["name"].startswith(begin) and row.get("against", "").startswith(against):
+            row["goal"] = {"seen": row[figure]["median"], "limit": limit}
+    if goal := row.get("goal"):
+        goal["met"] = goal["seen"] <= goal["limit"]
+
+
+def verdict(row):
+    goal = row.get("goal")
+    return f" {goal['seen']:.2f} of {goal['limit']:.2f}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
+
+
 def print_table(rows):
-    print(f"\n{'':58}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8}")
+    print(f"\n{'':58}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8} | goal")
     for row in rows:
-        print(f"{row['name']:58}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)}")
+        print(f"{row['name']:58}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)} |{verdict(row)}".rstrip(" |"))
 
 
 def publish(rows, skipped, build, path):
     """The table on stdout, all of it as JSON in `path`."""
+    for row in rows:
+        judge(row)
     report = {"machine": {"kernel": platform.release(), "cores": os.cpu_count(), "load_1min": os.getloadavg()[0]},
               "build": build, "unix": int(time.time()), "rows": rows, "skipped": skipped}
     with open(path, "w") as file:

@@ -20,7 +20,8 @@ def arguments():
     parser.add_argument("--build", default="build", help="build directory (default: build)")
     parser.add_argument("--rounds", type=int, default=100, help="pairs of each comparison (default: 100)")
     parser.add_argument("--at-once", type=int, default=100, help="sandboxes created at once (default: 100)")
-    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, sleep, pool, burst, delete, snapshot, sqlite, memory")
+    parser.add_argument("--only", default="", help="comma-separated: create, runc, podman, exec, tool, sleep, pool, burst, interactive, delete, snapshot,"
+                        " sqlite, memory")
     parser.add_argument("--json", help="where the numbers go (default: BUILD/bench.json)")
     return parser.parse_args()
 
@@ -30,6 +31,7 @@ BUILD = os.path.abspath(ARGS.build)
 os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
 sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
+import interactive  # noqa: E402
 import peers  # noqa: E402
 import storage  # noqa: E402
 from report import compare, in_group, private_kb, publish, scaled, summary  # noqa: E402
@@ -201,6 +203,9 @@ class Bench:
         for box in boxes:
             self.delete(box)
 
+    def measure_interactive(self):
+        interactive.measure(self, ARGS.at_once)
+
     def measure_snapshot(self):
         storage.measure_snapshot(self, ARGS.rounds)
 
@@ -245,7 +250,8 @@ def parent_of(pid):
 
 MEASUREMENTS = {"memory": Bench.measure_memory, "create": Bench.measure_create, "exec": Bench.measure_exec, "tool": Bench.measure_tool,
                 "delete": Bench.measure_delete, "snapshot": Bench.measure_snapshot, "sqlite": Bench.measure_sqlite, "sleep": Bench.measure_sleep,
-                "pool": Bench.measure_pool, "burst": Bench.measure_burst, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
+                "pool": Bench.measure_pool, "burst": Bench.measure_burst,
+                "interactive": Bench.measure_interactive, "runc": Bench.measure_runc, "podman": Bench.measure_podman}
 
 
 def main():
