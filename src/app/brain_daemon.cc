@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "brain/brain.h"
+#include "http/client.h"
 #include "net/task.h"
 #include "runner/skill_archive.h"
 #include "runner/unpack.h"
@@ -27,6 +28,12 @@ brain::ModelOptions model_options(const Daemon& daemon) {
   options.key = daemon.keys["model"];
   options.scenario = daemon.config.brain.scenario;
   return options;
+}
+
+// Of a part that may not run here: then 0, which is no port of anything.
+int port_of(const std::string& url) {
+  auto parsed = http::Url::parse(url);
+  return parsed ? parsed->port : 0;
 }
 
 // Made once: a word that tells this brain from others, and the key its database does not have.
@@ -81,10 +88,14 @@ Task<void> serve(Daemon* daemon) {
                          .keep_events_days = set.keep_events_days,
                          .max_sessions_running = set.max_sessions_running,
                          .webhooks_allow_private = set.webhooks_allow_private,
+                         .ingress_domain = daemon->config.ingress.domain,
+                         .ingress_port = port_of(daemon->url("ingress")),
                          .also_trust = ingress_certificate(daemon->config)};
   CO_TRY(brain, co_await brain::Brain::open(daemon->loop, std::move(options), std::move(keys)));
-  CO_TRY(server, serve_listener(daemon, brain->routes(), brain->server_options(), set.listen,
-                                set.allowed_hosts));
+  http::ServerOptions http = brain->server_options();
+  http.allowed_hosts.push_back("api." + daemon->config.ingress.domain);
+  CO_TRY(server,
+         serve_listener(daemon, brain->routes(), std::move(http), set.listen, set.allowed_hosts));
   CO_TRY_DO(daemon->ready());
   log::info("brain.ready");
 

@@ -60,7 +60,9 @@ Task<void> serve(Daemon* daemon) {
   engine->when_changed([&ingress](const std::string& id) { ingress.changed(id); });
   ingress.start();
   // Old clients name a sandbox by header only where the host is neither localhost nor 127.0.0.1.
-  CO_TRY(server, serve_listener(daemon, api.routes(), api.server_options(), set.listen,
+  http::ServerOptions http = api.server_options();
+  http.allowed_hosts.push_back("sandbox." + daemon->config.ingress.domain);
+  CO_TRY(server, serve_listener(daemon, api.routes(), std::move(http), set.listen,
                                 set.allowed_hosts, "127.0.0.2"));
   CO_TRY_DO(daemon->ready());
   log::info("engine.ready", {{"boxes", engine->running()}});

@@ -5,6 +5,7 @@
 
 #include "app/commands.h"
 #include "app/daemon.h"
+#include "app/ingress_tls.h"
 #include "app/program.h"
 #include "base/log.h"
 #include "gateway/ingress.h"
@@ -94,16 +95,21 @@ Task<void> serve(Daemon* daemon) {
   AccessLog access;
   if (set.access_log) options.access_log = [&access](std::string_view line) { access.add(line); };
 
+  CO_TRY(trust, IngressTls::open(daemon));
+  IngressTls::hook_into(trust, options);
+
   CO_TRY(ingress, gateway::Ingress::open(daemon->loop, std::move(options)));
   CO_TRY(address, ingress->adopt(Fd(kListenerFd)));
   log::info("ingress.listen", {{"address", address.text()}, {"domain", set.domain}});
   net::TaskGroup tasks(daemon->loop);
   tasks.spawn("ingress.access_log", flush_log(&access));
+  tasks.spawn("ingress.certificates", IngressTls::keep(trust));
   CO_TRY_DO(daemon->ready());
   log::info("ingress.ready");
 
-  std::function<void()> rotate = [&ingress, daemon] {
+  std::function<void()> rotate = [&ingress, daemon, trust] {
     ingress->set_metrics_key(daemon->keys["metrics"]);
+    trust->keys_changed();
   };
   auto stopped = co_await until_stopped(daemon, std::move(rotate));
   (void)co_await ingress->close(kDrainLimit);

@@ -22,6 +22,7 @@ std::span<const PartSpec> all_parts() {
        .command = "brain-daemon",
        .keys = {"brain", "environment", "metrics"},
        .optional_keys = {"model"},
+       .urls = {"ingress"},
        .listen = [](Config& c) -> std::string& { return c.brain.listen; }},
       {.name = "ingress",  // the only part that strangers reach
        .command = "ingress-daemon",
@@ -69,6 +70,8 @@ std::vector<std::string> part_environment(const Config& config, const PartSpec& 
   std::vector<std::string> out = exported(config, part.name);
   out.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   out.push_back("LANG=C.UTF-8");
+  // What is reached through the ingress answers to names of its domain.
+  if (part.name != "ingress") out.push_back("GLOVEBOX_INGRESS_DOMAIN=" + config.ingress.domain);
   // For tests of crashes: see base/fault.h.
   if (auto fault = env.find("GLOVEBOX_FAULT"); fault != env.end())
     out.push_back("GLOVEBOX_FAULT=" + fault->second);

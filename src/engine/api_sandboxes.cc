@@ -50,8 +50,10 @@ Result<ListQuery> list_query(const Request& request) {
 // forwarded ports and containers work; which sandbox is meant the client then says by Host or
 // header.
 wire::SandboxRecord as_seen(wire::SandboxRecord record, const Request& request) {
+  // The ingress says how it came in to it. Who says so himself changes what he himself is told.
+  const bool secure = request.headers.get("X-Forwarded-Proto") == "https";
   if (auto host = request.headers.get("Host"))
-    record.sandbox_url = str(request.scheme, "://", *host);
+    record.sandbox_url = str(secure ? "https" : request.scheme, "://", *host);
   if (std::string space = request.param("ns"); !space.empty()) record.space = space;
   return record;
 }
