@@ -39,6 +39,7 @@ struct IngressLimits {
   Millis idle{120'000};         // keep-alive
   Millis answer{300'000};       // the box, to the end of its head; between two pieces of a body
   Millis wake{70'000}, dial{5'000};
+  Millis start{10'000};   // for the program inside to listen, in a box that was just woken
   Millis hold_on{200};    // a box stays held so long after its last request: requests come in rows
   Millis engine{10'000};  // for an engine that is not there (it starts anew)
   // Of one source (an IPv4 address, an IPv6 /64):

@@ -16,6 +16,7 @@ metrics::Counter dials_total("ingress_dials_total", "Connections made into sandb
 using What = wire::IngressAsk::What;
 
 constexpr Millis kLookLimit{20'000};
+constexpr Millis kListenPause{50};
 constexpr auto kForgetAfter = std::chrono::seconds(60);  // a sandbox nobody asks for
 constexpr auto kIdleUpstream = std::chrono::seconds(60);
 
@@ -31,6 +32,7 @@ Task<void> wake(ImplPtr impl, BoxPtr box, std::shared_ptr<KnownBox::Wake> waking
   box->waking.reset();
   box->held = answer.has_value();
   if (answer && answer->say.woke) {
+    box->woken = Steady::now();
     if (source) (void)source->wakes.take();
     wakes_total.add();
     wake_seconds.observe(std::chrono::duration<double>(Steady::now() - begun).count());
@@ -182,12 +184,19 @@ Task<UpstreamPtr> connect_box(ImplPtr impl, BoxPtr box, int port) {
   if (*box->connections >= impl->options.limits.box_connections)
     co_return Error{Code::exhausted, "too many connections to this sandbox",
                     "TOO_MANY_CONNECTIONS"};
-  wire::IngressAsk ask{
+  const IngressLimits& limits = impl->options.limits;
+  const wire::IngressAsk ask{
       .what = What::dial, .box = box->box.id, .generation = box->box.generation, .port = port};
-  CO_TRY(answer, co_await EngineLink::ask(impl->engine, std::move(ask), impl->options.limits.engine,
-                                          impl->options.limits.dial + 10s));
-  if (!answer.fd) co_return Error{Code::internal, "the engine gave no connection"};
-  CO_TRY(stream, net::adopt(impl->loop, std::move(answer.fd)));
+  auto answer = co_await EngineLink::ask(impl->engine, ask, limits.engine, limits.dial + 10s);
+  // One that was woken cold starts its programs anew.
+  while (!answer && answer.error().tag == "CONNECTION_REFUSED" &&
+         Steady::now() - box->woken < limits.start) {
+    CO_TRY_DO(co_await net::sleep(kListenPause));
+    answer = co_await EngineLink::ask(impl->engine, ask, limits.engine, limits.dial + 10s);
+  }
+  if (!answer) co_return std::move(answer.error());
+  if (!answer->fd) co_return Error{Code::internal, "the engine gave no connection"};
+  CO_TRY(stream, net::adopt(impl->loop, std::move(answer->fd)));
   dials_total.add();
   co_return std::make_unique<Upstream>(std::move(stream), box->connections);
 }

@@ -302,6 +302,7 @@ Task<void> fail(ClientPtr client, ExchangePtr exchange, Error error) {
   if (error.tag == "REQUEST_TIMEOUT") response.status = 408;
   if (error.tag == "METHOD_NOT_ALLOWED") response.status = 405;
   if (error.tag == "CONNECTION_REFUSED" || error.tag == "BAD_GATEWAY") response.status = 502;
+  if (error.tag == "SANDBOX_NOT_RUNNING") response.status = 503;
   if (response.status == 401) response.headers.set("WWW-Authenticate", "Bearer");
   if (response.status == 429 || response.status == 503) response.headers.set("Retry-After", "1");
   const std::string& id = exchange->request.request_id;

@@ -67,7 +67,8 @@ struct KnownBox {
   };
   std::shared_ptr<Wake> waking;  // one for all who wait
   bool held = false;
-  bool over = false;  // what we know of it is not so any more
+  Steady::time_point woken{};  // lately
+  bool over = false;           // what we know of it is not so any more
   std::size_t users = 0;
   Steady::time_point last_use = Steady::now();
   std::map<std::string, std::pair<int, std::int64_t>> tokens;  // seen and good: port, end (unix ms)

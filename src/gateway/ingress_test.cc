@@ -306,6 +306,27 @@ TEST(Ingress, OneWakeServesAllWhoWait) {
   world.run(Test::run(&world));
 }
 
+TEST(Ingress, WhoWasJustWokenMayTakeAMomentToListen) {
+  World world;
+  struct Test {
+    static Task<void> listen_later(World* world, int port) {
+      CO_TRY_DO(co_await net::sleep(120ms));
+      world->engine.server.port = port;
+      co_return ok;
+    }
+    static Task<void> run(World* world) {
+      world->engine.come();
+      world->engine.asleep = true;
+      net::TaskGroup later(world->loop);
+      later.spawn("later", listen_later(world, std::exchange(world->engine.server.port, 1)));
+      CO_TRY(answer, co_await world->ask("80-web.local"));
+      EXPECT_EQ(http::status(answer), 200) << answer;
+      co_return co_await later.finish(1s);
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 TEST(Ingress, WhoWakesTooMuchWakesNoMore) {
   World world([](IngressOptions& options) {
     options.limits.wakes_per_second = 0.0001;
