@@ -78,6 +78,9 @@ struct Config {
     std::int64_t max_idle_secs = 60;
     std::int64_t sandbox_timeout_seconds = 3600;
     bool resume_suspended_sessions = false;
+    // What a session's metadata may pick from; "*": any.
+    std::vector<std::string> session_images, session_snapshots, session_volumes;
+    bool session_internet = false;
     std::int64_t poll_block_ms = 999;
     std::int64_t poll_reclaim_older_than_ms = 2000;
     std::string webhook_listen = "127.0.0.1:5051";  // of `orchestrate --mode=webhook`

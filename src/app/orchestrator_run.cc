@@ -71,6 +71,12 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
   options.also_trust = ingress_certificate(config);
   options.sandbox_timeout_secs = set.sandbox_timeout_seconds;
   options.resume_suspended = set.resume_suspended_sessions;
+  options.ceiling = {.images = set.session_images,
+                     .snapshots = set.session_snapshots,
+                     .volumes = set.session_volumes,
+                     .internet = set.session_internet};
+  // What the operator gave all sessions one may name.
+  options.ceiling.images.push_back(set.image.empty() ? "host" : set.image);
   return options;
 }
 

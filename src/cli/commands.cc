@@ -72,6 +72,7 @@ Commands commands() {
                                             &kVolumeCreate,
                                             &kVolumeLs,
                                             &kVolumeRm,
+                                            &kSessionOutputs,
                                             &kEnv,
                                             &kVersion};
   return kAll;

@@ -36,7 +36,7 @@ bool is_the_calls_fault(const Error& error) {
 
 Task<void> BoxHands::open() {
   auto what = known_.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
-  CO_TRY(box, co_await boxes_->get(name_, what));
+  CO_TRY(box, co_await boxes_->get(name_, what, wish_));
   lost_ = !known_.empty() && known_ != box.id;
   box_ = box.id;
   on_box_(box.id);
@@ -50,7 +50,7 @@ bool BoxHands::has(std::string_view tool) const {
 
 // The box is running again, or another one is.
 Task<void> BoxHands::renew() {
-  CO_TRY(box, co_await boxes_->get(name_, Boxes::For::in_use));
+  CO_TRY(box, co_await boxes_->get(name_, Boxes::For::in_use, wish_));
   if (box.id == box_) co_return ok;
   lost_ = true;
   ++generation_;
@@ -92,6 +92,13 @@ Task<ToolResult> BoxHands::carry_out(ToolCall call) {
   }
 }
 
-Task<void> BoxHands::close(End) { co_return ok; }
+Task<void> BoxHands::close(End how) {
+  if (!wish_.ephemeral || how != End::clean || box_.empty()) co_return ok;
+  // Where this fails it goes when it has been idle, or when the next burst finds it.
+  auto removed = co_await boxes_->api().remove(box_);
+  if (!removed && removed.error().code == Code::cancelled) co_return removed;
+  if (!removed) log::warn("box.remove", {{"box", box_}, {"error", removed.error().what}});
+  co_return ok;
+}
 
 }  // namespace glovebox::orchestrator

@@ -29,18 +29,46 @@ namespace {
 using Impl = std::shared_ptr<Boxes::Impl>;
 using For = Boxes::For;
 
+// Those there are once the session's own are made.
+Task<std::vector<BoxVolume>> volumes_of(Impl impl, BoxWish wish) {
+  std::vector<BoxVolume> volumes;
+  for (BoxVolume& volume : wish.volumes) {
+    auto made = volume.own ? co_await impl->api.make_volume(volume.name) : Result<void>(ok);
+    const bool away = !made && may_pass(made.error()) && made.error().code != Code::exhausted;
+    if (!made && (!volume.optional || away || made.error().code == Code::cancelled))
+      co_return std::move(made.error()).with(str("volume ", volume.name));
+    if (made)
+      volumes.push_back(std::move(volume));
+    else
+      log::warn("box.without_volume", {{"volume", volume.name}, {"error", made.error().what}});
+  }
+  co_return volumes;
+}
+
 // One step towards a running box: the box, or nothing where another look is needed.
-Task<std::optional<Box>> approach(Impl impl, std::string name, For what) {
+Task<std::optional<Box>> approach(Impl impl, std::string name, For what, BoxWish wish) {
   CO_TRY(found, co_await impl->api.find(name), "find box ", name);
   if (!found) {
     const BoxOptions& options = impl->options;
-    NewBox wanted{name, options.image, options.timeout_secs};
+    NewBox wanted{name, wish.image.empty() ? options.image : wish.image, options.timeout_secs};
+    wanted.snapshot = wish.snapshot;
+    // The files of a snapshot say themselves which image they lie above.
+    if (!wish.snapshot.empty() && wish.image.empty()) wanted.image.clear();
+    wanted.isolation = wish.isolation;
+    wanted.internet = wish.internet;
+    CO_TRY(volumes, co_await volumes_of(impl, wish));
+    wanted.volumes = std::move(volumes);
     auto made = co_await impl->api.create(std::move(wanted));
     if (!made && made.error().tag == "NAME_TAKEN") co_return std::optional<Box>();
     if (!made) co_return std::move(made.error()).with(str("create box ", name));
     created.add();
     log::info("box.created", {{"box", made->id}, {"name", name}});
     co_return std::optional<Box>(std::move(*made));
+  }
+  if (wish.ephemeral && what == For::new_burst) {
+    CO_TRY_DO(co_await impl->api.remove(found->id), "replace box ", name);
+    log::info("box.replaced", {{"box", found->id}, {"name", name}});
+    co_return std::optional<Box>();
   }
   if (found->status == "running") co_return found;
   if (found->status == "suspended") {
@@ -65,11 +93,11 @@ Task<void> end_call(Impl impl, std::string box, std::string call) {
   co_return ok;
 }
 
-Task<Box> get_box(Impl impl, std::string name, For what) {
+Task<Box> get_box(Impl impl, std::string name, For what, BoxWish wish) {
   net::Deadline deadline(impl->options.patience);
   Error last{Code::timeout, str("box ", name, " is in no stable state")};
   for (int attempt = 0;; ++attempt) {
-    auto step = co_await approach(impl, name, what);
+    auto step = co_await approach(impl, name, what, wish);
     if (step && *step) co_return std::move(**step);
     if (!step && !may_pass(step.error())) co_return std::move(step.error());
     if (!step) {
@@ -91,7 +119,9 @@ Boxes::Boxes(net::Loop& loop, http::Url engine, std::shared_ptr<const Secret> ke
                      std::move(options), net::TaskGroup(loop)}) {}
 Boxes::~Boxes() = default;
 
-Task<Box> Boxes::get(std::string name, For what) { return get_box(impl_, std::move(name), what); }
+Task<Box> Boxes::get(std::string name, For what, BoxWish wish) {
+  return get_box(impl_, std::move(name), what, std::move(wish));
+}
 
 EngineApi& Boxes::api() { return impl_->api; }
 

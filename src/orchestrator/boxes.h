@@ -22,6 +22,15 @@ struct BoxOptions {
   std::string also_trust = {};  // certificates besides the system's: see net::TlsClient
 };
 
+// What a session wants its box to be; what is empty is as the options say. It counts when a box is
+// made: one that is there stays as it is.
+struct BoxWish {
+  std::string image = {}, snapshot = {}, isolation = {};
+  std::vector<BoxVolume> volumes = {};
+  bool internet = false;
+  bool ephemeral = false;  // a clean box for every burst
+};
+
 class Boxes {
  public:
   Boxes(net::Loop& loop, http::Url engine, std::shared_ptr<const Secret> key, BoxOptions options);
@@ -30,7 +39,7 @@ class Boxes {
   // A running box of that name. `in_use`: it has been ours just now, so a suspended one is woken
   // whatever the options say.
   enum class For { new_burst, in_use };
-  Task<Box> get(std::string name, For what);
+  Task<Box> get(std::string name, For what, BoxWish wish = {});
 
   EngineApi& api();
   Task<runner::ToolResult> call(std::string box, runner::ToolCall call);
@@ -54,17 +63,18 @@ class BoxHands : public runner::Hands {
   // `known` is the box an earlier process used for this session, if there was one: where it is not
   // there any more the first call says so. `on_box` is told which box it is, each time.
   BoxHands(std::shared_ptr<Boxes> boxes, std::string name, std::string known,
-           std::function<void(std::string)> on_box)
+           std::function<void(std::string)> on_box, BoxWish wish = {})
       : boxes_(std::move(boxes)),
         name_(std::move(name)),
         known_(std::move(known)),
-        on_box_(std::move(on_box)) {}
+        on_box_(std::move(on_box)),
+        wish_(std::move(wish)) {}
 
   bool has(std::string_view tool) const override;
   Task<void> open() override;
   Task<runner::ToolResult> call(runner::ToolCall call) override;
   std::uint64_t place() const override { return generation_; }
-  Task<void> close(End how) override;  // the box stays: it goes to sleep by itself
+  Task<void> close(End how) override;  // the box stays, if it is to: it goes to sleep by itself
 
   const std::string& box() const { return box_; }  // now
 
@@ -75,6 +85,7 @@ class BoxHands : public runner::Hands {
   std::shared_ptr<Boxes> boxes_;
   const std::string name_, known_;
   const std::function<void(std::string)> on_box_;
+  const BoxWish wish_;
   std::string box_;
   std::uint64_t generation_ = 0;
   bool lost_ = false;  // and nobody has been told

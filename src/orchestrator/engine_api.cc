@@ -114,13 +114,28 @@ Task<std::optional<Box>> EngineApi::find(std::string box) {
 Task<Box> EngineApi::create(NewBox box) {
   json::object body{{"name", box.name},
                     {"timeout_secs", box.timeout_secs},
-                    {"network", {{"allow_internet_access", false}}}};
+                    {"network", {{"allow_internet_access", box.internet}}}};
   if (!box.image.empty()) body["image"] = box.image;
+  if (!box.snapshot.empty()) body["snapshot_id"] = box.snapshot;
+  if (!box.isolation.empty()) body["isolation"] = box.isolation;
+  json::array volumes;
+  for (const BoxVolume& volume : box.volumes)
+    volumes.push_back({{"file_system_id", volume.name},
+                       {"mount_path", volume.path},
+                       {"read_only", volume.read_only}});
+  if (!volumes.empty()) body["file_systems"] = std::move(volumes);
   CO_TRY(answer, co_await impl_->request("POST", "/sandboxes", json::serialize(body)));
   CO_TRY(record, object_of(answer.body));
   Box made{text(record, "sandbox_id"), text(record, "status")};
   if (made.id.empty()) co_return Error{Code::internal, "the engine's answer names no sandbox"};
   co_return made;
+}
+
+Task<void> EngineApi::make_volume(std::string name) {
+  json::object body{{"name", std::move(name)}};
+  auto made = co_await impl_->request("POST", "/volumes", json::serialize(body));
+  if (!made && made.error().tag != "NAME_TAKEN") co_return std::move(made.error());
+  co_return ok;
 }
 
 Task<void> EngineApi::remove(std::string box) {

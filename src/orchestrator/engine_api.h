@@ -20,9 +20,19 @@ struct Box {
   std::string id, status;
 };
 
+struct BoxVolume {
+  std::string name, path;
+  bool read_only = false;
+  bool own = false;       // of the session: made when it is not there
+  bool optional = false;  // the box is as good without it, where the engine cannot make it
+};
+
 struct NewBox {
   std::string name, image;
   std::int64_t timeout_secs = 0;
+  std::string snapshot = {}, isolation = {};
+  bool internet = false;
+  std::vector<BoxVolume> volumes = {};
 };
 
 struct BoxProcess {
@@ -53,7 +63,8 @@ class EngineApi {
 
   // By name or id; nullopt where there is none that lives.
   Task<std::optional<Box>> find(std::string box);
-  Task<Box> create(NewBox box);  // without a network
+  Task<Box> create(NewBox box);
+  Task<void> make_volume(std::string name);  // one that is there is as good
   Task<void> remove(std::string box);
   Task<void> resume(std::string box);
 

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "net/deadline.h"
 #include "net/task.h"
+#include "orchestrator/session_policy.h"
 #include "orchestrator/uplink_api.h"
 #include "runner/retry.h"
 
@@ -251,7 +252,8 @@ Task<ItemEnd> serve_in_box(State run) {
   if (run->stopping) co_return ItemEnd{.how = ItemEnd::How::asked};
   run->session = std::move(session);
   auto what = run->known_box.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
-  CO_TRY(box, co_await run->impl->boxes->get(box_name(run->work.session_id), what));
+  CO_TRY(wish, wish_of(run->session, run->impl->options.ceiling));
+  CO_TRY(box, co_await run->impl->boxes->get(box_name(run->work.session_id), what, wish));
   run->box = std::move(box);
   CO_TRY_DO(run->impl->journal.box(run->work.id, run->box.id));
   CO_TRY_DO(co_await set_up(run));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -20,6 +21,12 @@ struct Keys {
   Secret engine;
   Secret uplink;  // of its control API; only for workers inside
   Secret stats;   // an API key, to see whether somebody else polls too; usually empty
+};
+
+// What a session's metadata may ask for: see session_policy.h. "*" in a list: any.
+struct Ceiling {
+  std::vector<std::string> images, snapshots, volumes;
+  bool internet = false;
 };
 
 struct Options {
@@ -49,6 +56,7 @@ struct Options {
   std::string image;   // of new boxes; "": the engine's default
   std::int64_t sandbox_timeout_secs = 3600;
   bool resume_suspended = false;  // else a suspended box is replaced by a clean one
+  Ceiling ceiling;                // of what a session's metadata may ask for
 
   // Where an item's worker runs: here, with hands that reach into the box, or in the box, against
   // the uplink.

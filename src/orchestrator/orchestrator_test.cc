@@ -252,10 +252,12 @@ class Orchestrated : public ::testing::Test {
   Task<void> bad_box() {
     CO_TRY_DO(co_await stopped(1));
     EXPECT_EQ(item(1).forced, 1);
-    EXPECT_TRUE(service.posted.empty());
+    EXPECT_EQ(service.posted.size(), 1u);
+    EXPECT_NE(service.posted.at(0).find("no such image"), std::string::npos)
+        << service.posted.at(0);
     want(2);
     CO_TRY_DO(co_await stopped(2));
-    EXPECT_EQ(service.posted.size(), 1u);
+    EXPECT_EQ(service.posted.size(), 2u);
     co_return ok;
   }
 
@@ -485,7 +487,7 @@ TEST_F(Orchestrated, AServiceThatIsAwayIsWaitedFor) {
   want(1);
   with_orchestrator(&Orchestrated::rides_out_the_service);
 }
-TEST_F(Orchestrated, ABoxThatCannotBeHadEndsItsItemAndNoOther) {
+TEST_F(Orchestrated, ABoxThatCannotBeHadIsSaidAndEndsNoOtherItem) {
   engine.answers = {http::json(404, R"({"error":"no","code":"SANDBOX_NOT_FOUND"})"),
                     http::json(400, R"({"error":"no such image","code":"INVALID"})")};
   want(1);

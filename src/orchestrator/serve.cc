@@ -7,6 +7,7 @@
 #include "net/task.h"
 #include "orchestrator/impl.h"
 #include "orchestrator/inside.h"
+#include "orchestrator/session_policy.h"
 
 namespace glovebox::orchestrator {
 
@@ -74,12 +75,14 @@ Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, run
         log::error("journal.box", {{"work", work}, {"error", noted.error().what}});
   };
   CO_FAULT("orchestrator.before_box");
+  auto wish = wish_of(session, impl->options.ceiling);
+  if (!wish) co_return refusing(std::move(wish.error()));
   auto hands = std::make_shared<BoxHands>(impl->boxes, box_name(session.id), std::move(known_box),
-                                          std::move(note));
+                                          std::move(note), std::move(*wish));
   runner::SessionAccess access{*impl->service, std::move(session),
                                token ? token : impl->environment_key, token != nullptr};
-  co_return equipped_box(impl->loop, impl->boxes, std::move(hands), std::move(access),
-                         impl->options.unpack);
+  co_return explaining(equipped_box(impl->loop, impl->boxes, std::move(hands), std::move(access),
+                                    impl->options.unpack));
 }
 
 std::shared_ptr<runner::Item> make_item(Impl impl, runner::Work work,

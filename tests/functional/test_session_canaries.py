@@ -92,7 +92,7 @@ def everywhere(gb, fake, tap, check, planted):
     fake.script("case:searched", [stream(tool("bash", {"command": "env > env.txt; echo ready; sleep 30"})), stream(text("over"))])
     session = brain.session(agent, place)["id"]
     brain.say(session, "case:searched")
-    record = eventually(lambda: [b for b in api_of(gb).alive() if (b.get("name") or "").startswith("agent-")], 30, "the session's box")[0]
+    record = eventually(lambda: [b for b in api_of(gb).alive() if (b.get("name") or "").startswith("agent-") and b["status"] == "running"], 30, "the session's box")[0]
     box = api_of(gb).box(record["id"])
     eventually(lambda: "env.txt" in box.sh("ls /workspace").stdout, 20, "the call runs")
 

@@ -1,0 +1,150 @@
+#include "orchestrator/session_policy.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "net/task.h"
+#include "runner/result.h"
+#include "wire/outputs.h"
+
+namespace glovebox::orchestrator {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kOwnVolumePath = "/workspace";
+
+Error refusal(std::string_view key, const std::string& value, std::string_view setting) {
+  return {Code::forbidden, str(key, ": '", valid_utf8(value),
+                               "' is not offered here; the operator names what is in ", setting)};
+}
+
+bool offered(const std::vector<std::string>& list, const std::string& name) {
+  return std::ranges::any_of(list, [&](const auto& one) { return one == "*" || one == name; });
+}
+
+Result<BoxVolume> volume_of(const std::string& text, const std::string& session,
+                            const Ceiling& ceiling) {
+  // A volume of its own is no more than the box has anyway: a disk.
+  if (text == "per-session")
+    return BoxVolume{
+        .name = "session-" + session, .path = std::string(kOwnVolumePath), .own = true};
+  auto parts = split(text, ':');
+  const bool read_only = parts.size() == 3 && parts[2] == "ro";
+  if ((parts.size() != 2 && !read_only) || parts[0].empty() || !parts[1].starts_with('/'))
+    return Error{Code::invalid, str("session.volume: '", valid_utf8(text),
+                                    "' is neither per-session nor NAME:/path nor NAME:/path:ro")};
+  if (!offered(ceiling.volumes, parts[0]))
+    return refusal("session.volume", parts[0], "orchestrator.session_volumes");
+  return BoxVolume{.name = parts[0], .path = parts[1], .read_only = read_only};
+}
+
+Result<void> apply(BoxWish& wish, std::string_view key, const std::string& value,
+                   const std::string& session, const Ceiling& ceiling) {
+  auto one_of = [&](std::initializer_list<std::string_view> words) -> Result<void> {
+    if (std::ranges::find(words, value) != words.end()) return ok;
+    std::string list;
+    for (auto word : words) list += str(list.empty() ? "" : ", ", word);
+    return Error{Code::invalid, str(key, ": '", valid_utf8(value), "' is none of ", list)};
+  };
+  if (key == "session.image") {
+    if (!offered(ceiling.images, value)) return refusal(key, value, "orchestrator.session_images");
+    wish.image = value;
+  } else if (key == "session.snapshot") {
+    if (!offered(ceiling.snapshots, value))
+      return refusal(key, value, "orchestrator.session_snapshots");
+    wish.snapshot = value;
+  } else if (key == "session.volume") {
+    for (const auto& text : split(value, ',')) {
+      TRY(volume, volume_of(text, session, ceiling));
+      wish.volumes.push_back(std::move(volume));
+    }
+  } else if (key == "session.network") {
+    TRY_DO(one_of({"none", "internet"}));
+    wish.internet = value == "internet";
+    if (wish.internet && !ceiling.internet)
+      return refusal(key, value, "orchestrator.session_internet");
+  } else if (key == "session.isolation") {
+    TRY_DO(one_of({"auto", "namespace", "gvisor", "microvm"}));
+    wish.isolation = value;
+  } else if (key == "session.box") {
+    TRY_DO(one_of({"keep", "ephemeral"}));
+    wish.ephemeral = value == "ephemeral";
+  }
+  return ok;
+}
+
+// Hands, or the reason why there are none.
+class ExplainingHands : public runner::Hands {
+ public:
+  ExplainingHands(std::shared_ptr<runner::Hands> hands, std::string why)
+      : hands_(std::move(hands)), why_(std::move(why)) {}
+
+  bool has(std::string_view tool) const override {
+    constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
+    return hands_ ? hands_->has(tool) : std::ranges::find(kTools, tool) != std::end(kTools);
+  }
+  Task<void> open() override {
+    if (!hands_) co_return ok;
+    auto opened = co_await hands_->open();
+    if (opened || !lasting(opened.error())) co_return opened;
+    log::warn("session.no_box", {{"error", opened.error().what}});
+    why_ = opened.error().what;
+    co_return ok;
+  }
+  Task<runner::ToolResult> call(runner::ToolCall call) override {
+    if (why_.empty()) return hands_->call(std::move(call));
+    return explain();
+  }
+  std::uint64_t place() const override { return hands_ ? hands_->place() : 0; }
+  Task<void> close(End how) override {
+    if (!hands_) co_return ok;
+    co_return co_await hands_->close(how);
+  }
+
+ private:
+  // Of the box's making: the same again would be refused again.
+  static bool lasting(const Error& error) {
+    return error.code == Code::invalid || error.code == Code::unsupported ||
+           error.code == Code::forbidden;
+  }
+  Task<runner::ToolResult> explain() {
+    co_return runner::error_result("Error: this session has no sandbox: " + why_);
+  }
+
+  const std::shared_ptr<runner::Hands> hands_;  // null: there are none
+  std::string why_;
+};
+
+}  // namespace
+
+Result<BoxWish> wish_of(const runner::Session& session, const Ceiling& ceiling) {
+  BoxWish wish;
+  wish.volumes.push_back({.name = wire::outputs_volume(session.id),
+                          .path = std::string(wire::kOutputsPath),
+                          .own = true,
+                          .optional = true});
+  boost::system::error_code wrong;
+  json::value whole = json::parse(session.json, wrong);
+  const json::value* metadata =
+      !wrong && whole.is_object() ? whole.get_object().if_contains("metadata") : nullptr;
+  if (!metadata || !metadata->is_object()) return wish;
+  for (const auto& [key, value] : metadata->get_object())
+    if (value.is_string())
+      TRY_DO(apply(wish, key, std::string(value.get_string()), session.id, ceiling),
+             "the session's metadata");
+  return wish;
+}
+
+std::shared_ptr<runner::Hands> explaining(std::shared_ptr<runner::Hands> hands) {
+  return std::make_shared<ExplainingHands>(std::move(hands), "");
+}
+
+std::shared_ptr<runner::Hands> refusing(Error why) {
+  log::warn("session.no_box", {{"error", why.what}});
+  return std::make_shared<ExplainingHands>(nullptr, std::move(why.what));
+}
+
+}  // namespace glovebox::orchestrator
