@@ -157,7 +157,7 @@ class World:
 
     def dead_by(self, made):
         """When the last delete of it had ended: only then it is surely gone."""
-        ends = [one.ended for one in self.phoenix.all("delete") if one.result[1] == made.result[1]]
+        ends = [one.ended for one in self.phoenix.all("delete") if one.result == (204, made.result[1])]
         return min(ends, default=float("inf"))
 
     def surely_alive(self, began, ended):
@@ -517,7 +517,7 @@ class Client(threading.Thread):
         self.history.append(f"{began:.3f} +{time.monotonic() - began:.3f} processes of phoenix → {answer!r}")
         ended = time.monotonic()
         if answer.status != 200:
-            must(answer.status in (404, 409, 410), answer)
+            must(answer.status in (404, 409, 410, 503), answer)  # 503: it was deleted while we asked
             alive = self.world.surely_alive(began, ended)
             must(not alive, f"{alive} was there all the time:", answer)
 
