@@ -46,6 +46,8 @@ constexpr Row kLifecycle[] = {
     {"GET", "/sandboxes/{sbx}/processes", sandbox_log_processes},
     {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},                  // ours
     {"POST", "/sandboxes/{sbx}/ports/{port}/token", make_port_token, Body::whole, kSmall},  // ours
+    {"GET", "/sandboxes/{sbx}/ports", list_ports},                                          // ours
+    {"PUT", "/sandboxes/{sbx}/ports/{port}", set_port, Body::whole, kSmall},                // ours
     {"GET", "/archived-sandboxes", list_archived},
     {"GET", "/archived-sandboxes/{id}", get_archived},
     {"GET", "/images", list_images},

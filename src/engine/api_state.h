@@ -90,6 +90,9 @@ Reply comes_later(ApiState& api, http::Request request);
 Reply make_port_token(ApiState& api, http::Request request);
 // api_uplink.cc
 Reply open_uplink(ApiState& api, http::Request request);
+// api_ports.cc
+Reply list_ports(ApiState& api, http::Request request);
+Reply set_port(ApiState& api, http::Request request);
 // api_pools.cc
 Reply create_pool(ApiState& api, http::Request request);
 Reply list_pools(ApiState& api, http::Request request);

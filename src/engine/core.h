@@ -243,6 +243,10 @@ struct Core {
   Task<std::shared_ptr<net::Descriptor>> dial_socket(std::string id_or_name, int port,
                                                      Millis limit);
 
+  // ports.cc
+  Task<void> verify_port(std::string id_or_name, wire::IngressPort port);
+  Task<void> unverify_port(std::string id_or_name, int port);
+
   // uplink.cc
   Task<Uplink> open_uplink(std::string id_or_name, int port);
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "engine/finish.h"
+#include "engine/port_rules.h"
 #include "sys/unix_socket.h"
 
 namespace glovebox::engine {
@@ -224,7 +225,7 @@ Task<wire::SandboxRecord> Core::update(std::string id_or_name, wire::UpdateSandb
   if (change.exposed_ports) record.exposed_ports = *change.exposed_ports;
   if (change.clear_network) record.network.reset();
   if (change.network) record.network = change.network;
-  CO_TRY_DO(records->save(record), "note");
+  CO_TRY_DO(PortRules(records->database()).save(*records, record), "note");
   if (record.name != box->record.name) {
     names.erase(box->record.name);
     names[record.name] = record.id;

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine/finish.h"
+#include "engine/port_rules.h"
 #include "engine/snapshot.h"
 
 namespace glovebox::engine {
@@ -203,6 +204,16 @@ Result<bool> Engine::had(const std::string& name) const {
 }
 void Engine::when_changed(std::function<void(const std::string& id)> call) {
   core_->on_change = std::move(call);
+}
+Result<std::vector<wire::IngressPort>> Engine::ports(const std::string& id_or_name) const {
+  TRY(record, get(id_or_name));
+  return exposed_ports(core_->records->database(), record);
+}
+Task<void> Engine::verify_port(std::string id_or_name, wire::IngressPort port) {
+  return core_->finish("verify port", core_->verify_port(std::move(id_or_name), std::move(port)));
+}
+Task<void> Engine::unverify_port(std::string id_or_name, int port) {
+  return core_->finish("unverify port", core_->unverify_port(std::move(id_or_name), port));
 }
 Task<std::shared_ptr<HandLink>> Engine::look(std::string id_or_name) {
   return core_->look(std::move(id_or_name));

@@ -10,6 +10,7 @@
 #include "engine/hand_link.h"
 #include "net/descriptor.h"
 #include "net/loop.h"
+#include "wire/ingress.h"
 #include "wire/pool.h"
 #include "wire/sandbox.h"
 #include "wire/snapshot.h"
@@ -129,6 +130,11 @@ class Engine {
   Result<bool> had(const std::string& name) const;
   // Called when a sandbox's name, ports or access have changed, and when it has ended.
   void when_changed(std::function<void(const std::string& id)> call);
+  // What a sandbox exposes, and what that asks of requests. A verified port is exposed, open to
+  // whoever signs with one of its secrets; without its rule it stays exposed, for tokens.
+  Result<std::vector<wire::IngressPort>> ports(const std::string& id_or_name) const;
+  Task<void> verify_port(std::string id_or_name, wire::IngressPort port);
+  Task<void> unverify_port(std::string id_or_name, int port);
   ManagedProcesses& managed();
   // A listener in the box's network namespace goes to the uplink's process, which must have a grant
   // for the box; the worker's programs are shown at /dev/glovebox. `port` 0: any that is free. May

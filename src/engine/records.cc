@@ -49,6 +49,15 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     status TEXT NOT NULL,                    -- as the record's; 'deleted': its files are going
     record TEXT NOT NULL                     -- as JSON
   );
+)"},
+                                            {5, R"(
+  CREATE TABLE port_rules (
+    sandbox TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    verify TEXT NOT NULL,         -- 'standard-webhooks'
+    secrets TEXT NOT NULL,        -- one after the other, a space between
+    PRIMARY KEY (sandbox, port)
+  ) WITHOUT ROWID;
 )"}};
 
 }  // namespace

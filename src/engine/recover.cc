@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/core.h"
 #include "engine/image_host.h"
+#include "engine/port_rules.h"
 #include "engine/snapshot.h"
 #include "net/task.h"
 #include "sys/tree.h"
@@ -170,6 +171,7 @@ Task<void> Core::recover() {
   CO_TRY_DO(co_await recover_network());
   CO_TRY_DO(sweep(known));
   CO_TRY_DO(records->forget_terminated_before(system_clock().unix_ms() - kKeepTerminatedMs));
+  CO_TRY_DO(PortRules(records->database()).sweep());
   log::info("engine.recovered",
             {{"running", boxes.size()}, {"blanks", blanks.size()}, {"cleaning", cleaning}});
   co_return ok;

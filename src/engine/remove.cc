@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "engine/finish.h"
+#include "engine/port_rules.h"
 
 namespace glovebox::engine {
 
@@ -51,6 +52,8 @@ Result<void> Core::terminate(const std::shared_ptr<Box>& box, std::string outcom
   box->record = record;
   box->link.reset();
   managed->forget(record.id);
+  if (auto gone = PortRules(records->database()).forget(record.id); !gone)
+    log::warn("sandbox.port_rules", {{"sandbox", record.id}, {"error", gone.error().what}});
   box->changed.notify();
   boxes.erase(record.id);
   if (!record.name.empty()) names.erase(record.name);

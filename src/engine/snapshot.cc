@@ -12,6 +12,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "engine/finish.h"
+#include "engine/port_rules.h"
 #include "net/deadline.h"
 
 namespace glovebox::engine {
@@ -82,6 +83,10 @@ Task<wire::SnapshotRecord> Core::take(std::shared_ptr<Box> box, bool temporary) 
   record.image_generation = box->plan.image->generation;
   record.created_at = system_clock().unix_ms();
   record.source = box->record;
+  // The secrets of verified ports stay with this sandbox. A copy that had the ports without them
+  // would be open to everybody.
+  CO_TRY(rules, PortRules(records->database()).of(box->record.id));
+  for (const wire::IngressPort& rule : rules) std::erase(record.source.exposed_ports, rule.port);
   CO_TRY_DO(images->hold("snapshot:" + record.id, *box->plan.image), "hold the image");
   CO_TRY_DO(snapshots->records.insert(record), "note");
   auto sealed = fault("snapshot.after_row");
