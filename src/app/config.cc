@@ -86,6 +86,8 @@ const Setting kSettings[] = {
     {"resolver.servers", List([](Config& c) -> auto& { return c.resolver.servers; })},
     {"ingress.listen", Text([](Config& c) -> auto& { return c.ingress.listen; })},
     {"ingress.domain", Text([](Config& c) -> auto& { return c.ingress.domain; })},
+    {"ingress.certificate", Text([](Config& c) -> auto& { return c.ingress.certificate; })},
+    {"ingress.certificate_key", Text([](Config& c) -> auto& { return c.ingress.certificate_key; })},
     {"ingress.access_log", Flag([](Config& c) -> auto& { return c.ingress.access_log; })},
     {"ingress.max_connections",
      Number{[](Config& c) -> auto& { return c.ingress.max_connections; }, 1, 1'000'000}},
@@ -181,6 +183,16 @@ Result<void> check_domain(const std::string& domain) {
           "' is no domain of at least two labels in lower case, such as boxes.example.com")};
 }
 
+Result<void> check_certificate(const Config::Ingress& ingress) {
+  if (ingress.certificate.empty() != ingress.certificate_key.empty())
+    return Error{Code::invalid, "ingress.certificate and ingress.certificate_key go together"};
+  for (auto [key, path] : {std::pair{"certificate", &ingress.certificate},
+                           {"certificate_key", &ingress.certificate_key}})
+    if (!path->empty() && !path->starts_with('/'))
+      return Error{Code::invalid, str("ingress.", key, ": '", *path, "' must be an absolute path")};
+  return ok;
+}
+
 // What can only be said of a value by its meaning.
 Result<void> check(const Config& config) {
   if (!config.state.starts_with('/'))
@@ -198,6 +210,7 @@ Result<void> check(const Config& config) {
     TRY_DO(net::Address::parse(*listen), key);
   }
   TRY_DO(check_domain(config.ingress.domain));
+  TRY_DO(check_certificate(config.ingress));
   if (config.engine.default_network != "internet" && config.engine.default_network != "none")
     return Error{Code::invalid, str("engine.default_network: '", config.engine.default_network,
                                     "' is not internet or none")};

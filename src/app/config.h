@@ -55,7 +55,10 @@ struct Config {
   struct Ingress {
     std::string listen = "127.0.0.1:9443";
     std::string domain = "glovebox.localhost";  // NAME.domain is a sandbox, PORT-NAME.domain a port
-    bool access_log = true;                     // one line for each request
+    // The operator's, PEM: the certificate with those that lead to its root, and its key. Empty:
+    // one of a local authority.
+    std::string certificate, certificate_key;
+    bool access_log = true;  // one line for each request
     std::int64_t max_connections = 10'000;
     std::int64_t source_connections = 4'000;  // of one address; an IPv6 /64 is one
     std::int64_t source_requests_per_second = 5'000;

@@ -27,6 +27,7 @@ std::span<const PartSpec> all_parts() {
       {.name = "ingress",  // the only part that strangers reach
        .command = "ingress-daemon",
        .keys = {"metrics"},
+       .optional_keys = {"certificate"},
        .urls = {"engine", "brain"},
        .listen = [](Config& c) -> std::string& { return c.ingress.listen; }},
       {.name = "uplink",

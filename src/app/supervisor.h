@@ -76,6 +76,8 @@ class Supervisor {
   Result<void> greet(Part& part);
   Result<void> send_keys(Part& part);
   Result<Secret> key(const std::string& name, bool make);
+  Result<Secret> certificate() const;
+  Result<void> watch_keys();
   void keys_changed();
   // supervisor.cc
   void hear(Part& part);

@@ -104,11 +104,37 @@ Result<void> Supervisor::prepare() {
   await_leftovers(state, options_.program);
   for (const PartSpec* spec : options_.parts) TRY_DO(open_part(*spec), spec->name);
   // After our own making of keys: whoever starts reads them afresh, what changes later is seen.
+  return watch_keys();
+}
+
+Result<void> Supervisor::watch_keys() {
+  const Config& config = options_.config;
   key_watch_.reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!key_watch_ || ::inotify_add_watch(key_watch_.get(), (state + "/keys").c_str(),
+  if (!key_watch_ || ::inotify_add_watch(key_watch_.get(), (config.state + "/keys").c_str(),
                                          IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE) < 0)
     return sys_error("watch keys");
+  // The folders: what renews certificates puts new links in the place of old ones.
+  for (const std::string& file : {config.ingress.certificate, config.ingress.certificate_key}) {
+    const std::string folder = file.substr(0, std::max<std::size_t>(file.rfind('/') + 1, 1));
+    if (!file.empty() && ::inotify_add_watch(key_watch_.get(), folder.c_str(),
+                                             IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE) < 0)
+      return sys_error("watch " + folder);
+  }
   return ok;
+}
+
+// The operator's certificate and its key as one word. Read here: the key is root's, and the ingress
+// is not.
+Result<Secret> Supervisor::certificate() const {
+  constexpr std::size_t kLimit = 20 * 1024;
+  const Config::Ingress& ingress = options_.config.ingress;
+  if (ingress.certificate.empty()) return Error{Code::not_found, "there is none"};
+  auto cert = sys::read_file(ingress.certificate, kLimit);
+  if (!cert) return Error{Code::invalid, "ingress.certificate: " + cert.error().what};
+  auto key = sys::read_file(ingress.certificate_key, kLimit);
+  if (!key) return Error{Code::invalid, "ingress.certificate_key: " + key.error().what};
+  const Secret both(str(*cert, '\n', *key));
+  return Secret(base64url(both.reveal()));
 }
 
 Result<void> Supervisor::open_part(const PartSpec& spec) {
@@ -148,7 +174,7 @@ Result<void> Supervisor::open_listener(Part& part) {
   TRY(port, port_of(listener.get()));
   part.listener = std::move(listener);
   part.status.url = client_url(listen, port);
-  if (!address.is_loopback())
+  if (!address.is_loopback() && part.spec->name != "ingress")
     options_.note(str(part.spec->name, " listens on ", listen,
                       ": everybody who reaches this machine reaches it, without TLS; the key is "
                       "all that guards it"));
@@ -197,6 +223,7 @@ Result<void> Supervisor::greet(Part& part) {
 
 Result<Secret> Supervisor::key(const std::string& name, bool make) {
   if (auto given = options_.keys.find(name); given != options_.keys.end()) return given->second;
+  if (name == "certificate") return certificate();
   if (make) return ensure_key(options_.config.state, name);
   return read_key(options_.config.state, name);
 }

@@ -225,8 +225,8 @@ Result<wire::IngressSay> IngressLink::look(const wire::IngressAsk& ask) const {
   wire::IngressSay said;
   said.box = wire::IngressBox{
       .id = record->id, .name = record->name, .generation = record->generation, .ports = {}};
-  for (int port : record->exposed_ports)
-    said.box->ports.push_back({.port = port, .open = record->allow_unauthenticated_access});
+  TRY(ports, engine_.ports(record->id));
+  said.box->ports = std::move(ports);
   return said;
 }
 
