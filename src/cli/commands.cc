@@ -40,6 +40,7 @@ Commands commands() {
                                             &kSandboxPortLs,
                                             &kSandboxPortToken,
                                             &kSandboxPortRm,
+                                            &kSandboxPortVerify,
                                             &kSandboxExec,
                                             &kSandboxShell,
                                             &kSandboxCp,

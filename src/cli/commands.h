@@ -12,7 +12,8 @@ extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxNetwork, 
     kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow, kEnvironmentKeyCreate, kEnvironmentKeyLs,
     kEnvironmentKeyRevoke, kEnv, kVersion;
 extern const Command kSandboxSuspend, kSandboxResume;
-extern const Command kSandboxPortExpose, kSandboxPortLs, kSandboxPortRm, kSandboxPortToken;
+extern const Command kSandboxPortExpose, kSandboxPortLs, kSandboxPortRm, kSandboxPortToken,
+    kSandboxPortVerify;
 extern const Command kPoolCreate, kPoolLs, kPoolShow, kPoolClaim, kPoolUpdate, kPoolRm;
 extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, kSnapshotTree,
     kSnapshotExport, kSnapshotImport, kSnapshotRm, kSnapshotRollback;
