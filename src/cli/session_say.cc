@@ -49,9 +49,8 @@ Task<Message> say_prompt(Driver* self) {
   net::Deadline deadline(self->spec.lost_after);
   for (;;) {
     auto sent = co_await post_message(self);
-    // Only a lost answer leaves the question open; what was refused was refused.
-    if (sent || (sent.error().code != Code::unavailable && sent.error().code != Code::timeout))
-      co_return sent;
+    // What was refused was refused; anything else leaves the question open.
+    if (sent || is_refusal(sent.error()) || sent.error().code == Code::cancelled) co_return sent;
     for (Millis pause = kFirstBackoff;; pause = std::min(pause * 2, kLongestBackoff)) {
       if (deadline.left() == 0ms) co_return sent;
       CO_TRY_DO(co_await net::sleep(pause));

@@ -85,10 +85,12 @@ def broken(stage, check):
         stage.script("case:lost", *[f"sleep 0.3; echo {n}" for n in range(4)])
         faults = [refuse(503), drop, lose, refuse(529), refuse(500)]
         rules = [between.on("*", "/events(/stream)?$", fault, when=lambda asked, n=n: asked.number % 10 == 2 * n + 1) for n, fault in enumerate(faults)]
-        with every(0.3, between.cut):
-            session, shown, _ = stage.ended(stage.start("case:lost"), 0)
-        for rule in rules:
-            between.off(rule)
+        try:
+            with every(0.3, between.cut):
+                session, shown, _ = stage.ended(stage.start("case:lost"), 0)
+        finally:
+            for rule in rules:
+                between.off(rule)
         equal(shown, stage.history(session))
         equal(stage.said(session), 1)
     with check("the answer to the prompt is lost, and so is its heir's: it was said once"):
