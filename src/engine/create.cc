@@ -142,6 +142,9 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
   --arriving;
   alive.set(static_cast<std::int64_t>(boxes.size()));
 
+  // From here on a volume's delete sees that it is used.
+  for (const wire::FileSystem& fs : record.file_systems)
+    CO_TRY_DO(volumes->get(fs.id), "it was removed meanwhile");
   CO_TRY_DO(images->hold(record.id, *box->plan.image), "hold the image");
   CO_FAULT("create.before_row");
   CO_TRY_DO(records->insert({record, box->base, false}), "note");
@@ -161,8 +164,9 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
 
 Task<void> Core::start(std::shared_ptr<Box> box) {
   const wire::SandboxRecord& record = box->record;
-  if (!box->plan.snapshot.empty() ||
-      record.resources.disk_mb != wire::Resources().disk_mb) {  // which is what blanks have
+  // What blanks have is the usual limit, above no files but their own.
+  if (!box->plan.snapshot.empty() || !box->plan.image->upper.empty() ||
+      record.resources.disk_mb != wire::Resources().disk_mb) {
     std::function<Result<void>()> limit = [this, id = record.id, mb = record.resources.disk_mb] {
       return storage->limit_upper(id, mb);
     };

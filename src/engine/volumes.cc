@@ -32,7 +32,7 @@ constexpr store::Migration kMigrations[] = {{1, R"(
 )"}};
 constexpr std::size_t kMaxName = 128;
 constexpr std::int64_t kMaxMb = 1 << 24;  // 16 TiB
-constexpr std::size_t kMaxVolumes = 10'000;
+constexpr std::int64_t kMaxVolumes = 10'000;
 
 Volume read(const store::Statement& row) {
   return {row.text(0), row.text(1), row.integer(2), row.integer(3), {}};
@@ -102,8 +102,12 @@ Task<void> Volumes::open() {
     std::function<Result<void>()> remove = [this, stray] {
       return sys::remove_subvolume(dir_.get(), stray);
     };
-    CO_TRY_DO(co_await core_.pool.run(std::move(remove)), "remove stray volume ", stray);
-    log::info("volume.stray_removed", {{"volume", stray}});
+    auto removed = co_await core_.pool.run(std::move(remove));
+    if (!removed && removed.error().code == Code::cancelled) co_return removed;
+    if (removed)  // one that stays is no reason not to start
+      log::info("volume.stray_removed", {{"volume", stray}});
+    else
+      log::error("volume.stray", {{"volume", stray}, {"error", removed.error().what}});
   }
   co_return ok;
 }
@@ -131,8 +135,10 @@ Task<Volume> Volumes::create(std::string name, std::int64_t size_mb) {
     co_return Error{Code::invalid, str("size_mb: must be from 1 to ", kMaxMb)};
   CO_TRY(there, find(name));
   if (there) co_return Error{Code::conflict, str("a volume named ", name, " exists"), "NAME_TAKEN"};
-  CO_TRY(all, list());
-  if (all.size() >= kMaxVolumes) co_return Error{Code::exhausted, "there are too many volumes"};
+  CO_TRY(count, db_->prepare("SELECT count(*) FROM volumes"));
+  CO_TRY_DO(count.step());
+  if (count.integer(0) >= kMaxVolumes)
+    co_return Error{Code::exhausted, "there are too many volumes"};
   CO_TRY_DO(core_.storage->check_room());
   Volume volume{"fs_" + random_id(20), std::move(name), size_mb, system_clock().unix_ms(), {}};
   std::function<Result<void>()> make = [this, volume]() -> Result<void> {

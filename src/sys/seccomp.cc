@@ -1,6 +1,7 @@
 #include "sys/seccomp.h"
 
 #include <linux/audit.h>
+#include <linux/fs.h>
 #include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -121,6 +122,17 @@ Program no_core_limit(unsigned resource, bool only_if_given) {
   return program;
 }
 
+// A volume is a directory of a btrfs file system: of what that offers beside files only the cloning
+// of their bytes. Subvolumes within would count in nobody's quota and outlive their volume.
+Program judge_ioctl() {
+  constexpr Word kType = 0xff00, kBtrfs = 0x9400;
+  Program program{load_argument(1), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kType)};
+  add(program, if_equal(kBtrfs, judge_argument(1, {FICLONE, FICLONERANGE, FIDEDUPERANGE}, kAllow,
+                                               refuse(ENOTTY))));
+  add(program, judge_argument(1, {TIOCSTI, TIOCLINUX, TIOCSETD}, refuse(EPERM), kAllow));
+  return program;
+}
+
 Program judged_calls() {
   Program body{load(offsetof(seccomp_data, nr))};
   add(body, if_equal(SYS_clone, no_namespaces()));
@@ -129,8 +141,7 @@ Program judged_calls() {
   add(body, if_equal(SYS_socketpair, judge_argument(0, {AF_UNIX}, kAllow, refuse(EAFNOSUPPORT))));
   add(body, if_equal(SYS_personality, judge_argument(0, {PER_LINUX, ADDR_NO_RANDOMIZE, 0xffffffff},
                                                      kAllow, refuse(EPERM))));
-  add(body, if_equal(SYS_ioctl,
-                     judge_argument(1, {TIOCSTI, TIOCLINUX, TIOCSETD}, refuse(EPERM), kAllow)));
+  add(body, if_equal(SYS_ioctl, judge_ioctl()));
 #ifdef SYS_setrlimit
   add(body, if_equal(SYS_setrlimit, no_core_limit(0, false)));
 #endif

@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/btrfs.h>
+#include <linux/fs.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
@@ -144,6 +146,10 @@ const Refused kRefused[] = {
     {"TIOCLINUX", SYS_ioctl, {0, TIOCLINUX, 0}, EPERM},
     {"TIOCSETD", SYS_ioctl, {0, TIOCSETD, 0}, EPERM},
     // The kernel looks at the low half only, and so must we.
+    {"a subvolume", SYS_ioctl, {0, BTRFS_IOC_SUBVOL_CREATE, 0}, ENOTTY},
+    {"a subvolume, with flags", SYS_ioctl, {0, BTRFS_IOC_SUBVOL_CREATE_V2, 0}, ENOTTY},
+    {"a subvolume, read-only", SYS_ioctl, {0, BTRFS_IOC_SUBVOL_SETFLAGS, 0}, ENOTTY},
+    {"a snapshot", SYS_ioctl, {0, BTRFS_IOC_SNAP_CREATE_V2, 0}, ENOTTY},
     {"TIOCSTI with a bit above", SYS_ioctl, {0, TIOCSTI | 1L << 32, 0}, EPERM},
     {"socket packet with a bit above",
      SYS_socket,
@@ -169,6 +175,7 @@ const Refused kAllowed[] = {
     {"personality without randomization", SYS_personality, {ADDR_NO_RANDOMIZE}, 0},
     {"munlockall", SYS_munlockall, {}, 0},
     {"chdir", SYS_chdir, {reinterpret_cast<long>("/")}, 0},
+    {"cloning bytes", SYS_ioctl, {-1, FICLONE, 0}, EBADF},
     {"another ioctl", SYS_ioctl, {-1, TCGETS, 0}, EBADF},
     {"mbind", SYS_mbind, {0, 0, 0, 0, 0, 0}, 0},
     {"ptrace of nobody", SYS_ptrace, {16, 0x7fffffff, 0, 0}, ESRCH},
