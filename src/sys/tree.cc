@@ -139,11 +139,21 @@ class Remover {
       std::string fresh = str(prefix_, next_++);
       if (::renameat2(dir, name, top_, fresh.c_str(), RENAME_NOREPLACE) == 0 || errno == ENOENT)
         return ok;
+      if (errno == EXDEV) return empty_in_place(dir, name);
       if (errno != EPERM) break;
       clear_marks(dir, ".");
       clear_marks(dir, name);
     }
     return sys_error(str("move ", name, " up to remove it"));
+  }
+
+  // In an overlay, a directory of the layer below is not to be moved.
+  Result<void> empty_in_place(int dir, const char* name) {
+    TRY(inner, open_directory(dir, name));
+    if (inner) TRY_DO(drain(inner.get()));
+    TRY(gone, unlink_one(dir, name, true));
+    if (!gone) return Error{Code::conflict, str(name, " is filled while it is removed")};
+    return ok;
   }
 
   static Result<bool> is_directory(int parent, const dirent* entry) {
