@@ -277,10 +277,15 @@ Result<int> launch(cli::Context context, cli::Output& out) {
                      ", put the secret that is shown then into ANTHROPIC_WEBHOOK_SIGNING_KEY, "
                      "and run this again")};
   TRY_DO(open_uplink(place));
-  TRY(secrets, context.variable("ANTHROPIC_WEBHOOK_SIGNING_KEY") ? given_secrets(context)
-                                                                 : own_secrets(place, context));
+  Result<std::vector<std::string>> secrets = std::vector<std::string>();
+  const bool given = context.variable("ANTHROPIC_WEBHOOK_SIGNING_KEY").has_value();
+  if (given) secrets = given_secrets(context);
+  if (!secrets) return std::move(secrets.error());
   TRY_DO(make_box(place));
-  TRY_DO(set_port(place, secrets));
+  // The brain signs with a new one at once: what it sends until the port knows it is refused.
+  if (!given) secrets = own_secrets(place, context);
+  if (!secrets) return std::move(secrets.error());
+  TRY_DO(set_port(place, *secrets));
   TRY_DO(open_door(place));
   TRY_DO(start_receiver(place));
   TRY_DO(await_health(place));

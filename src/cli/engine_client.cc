@@ -256,6 +256,7 @@ Result<json::object> EngineClient::upload(std::string method, std::string path,
   // What is behind the last byte may take long, and is not to be given up for silence.
   http::ClientOptions options;
   options.head_deadline = std::chrono::hours(24);
+  options.also_trust = target_.also_trust;
   http::Client patient(loop_, origin_.url, credentials(target_.key), options);
   auto answer = wait(loop_, patient.upload(
                                 std::move(method), origin_.prefix + path,

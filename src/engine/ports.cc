@@ -40,6 +40,12 @@ Task<void> Core::verify_port(std::string id_or_name, wire::IngressPort port) {
 
 Task<void> Core::unverify_port(std::string id_or_name, int port) {
   CO_TRY(box, co_await living(*this, std::move(id_or_name)));
+  if (box->record.allow_unauthenticated_access)
+    co_return Error{
+        Code::conflict,
+        "without its rule this port would be open to everybody, as the sandbox's others "
+        "are; close those first (allow_unauthenticated_access), or take the port back",
+        "PORT_WOULD_BE_OPEN"};
   CO_TRY_DO(PortRules(records->database()).drop(box->record.id, port));
   on_change(box->record.id);
   co_return co_await synced();
