@@ -1,6 +1,7 @@
 """kill -9 of the engine or of a hand's helper, at any moment: boxes and commands run on, their output is there, nothing leaks.
 labels: privileged timeout=900
 """
+import base64
 import concurrent.futures
 import http.client
 import json
@@ -127,7 +128,7 @@ def test_random_moments(tmp):
         same(gb, counts, "after all rounds")
 
 
-ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume"}  # verbs with a crash test of their own
+ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume", "import"}  # verbs with a crash test of their own
 
 
 def fault_points():
@@ -211,7 +212,7 @@ def walk(gb, point, action, verb, job, before):
     gb.environment = {}
     if verb == "create":
         prepared = None
-    elif verb in ("delete", "remove", "exec", "process", "managed"):
+    elif verb in ("delete", "remove", "exec", "process", "managed", "ports"):
         prepared = api_of(gb).create(name="victim")
     else:
         raise AssertionError(f"no operation known that passes {point}: teach this test one")
@@ -224,6 +225,9 @@ def walk(gb, point, action, verb, job, before):
         reply = attempt(lambda: api.call("POST", "/sandboxes", {"name": "victim"}))
     elif verb in ("delete", "remove"):
         reply = attempt(lambda: api.delete(prepared.id))
+    elif verb == "ports":
+        rule = {"verify": "standard-webhooks", "secrets": ["whsec_" + base64.b64encode(b"a secret of 24 bytes ...").decode()]}
+        reply = attempt(lambda: api.call("PUT", "/sandboxes/victim/ports/8080", rule))
     elif verb == "managed":
         started = {"name": "kept", "command": "sleep", "args": ["3000"]}
         reply = attempt(lambda: api.box("victim").call("POST", "/processes", started))
@@ -250,6 +254,9 @@ def walk(gb, point, action, verb, job, before):
     for record in api.alive():
         if record.get("name") == "victim":  # either all of it is there, or nothing
             api.box(record["id"]).sh("echo whole").ok()
+            if verb == "ports":
+                there = api.call("GET", f"/sandboxes/{record['id']}/ports").expect(200).json["ports"]
+                equal([port["port"] for port in there], [8080] if point == "ports.after_commit" else [])
             if verb == "managed":  # what was noted is kept running, once; what was refused is not there
                 wanted = ["sleep 3000"] if action == "kill" else []
                 eventually(lambda: [p for p in api.box(record["id"]).programs() if p.startswith("sleep")] == wanted, 20, str(wanted))

@@ -113,7 +113,7 @@ def test(tmp):
             refused = machine.run(program, "sandbox", "ls", environment=at, trust=False)
             assert refused.returncode == 1 and "certificate" in refused.stderr, refused.stderr
             at["GLOVEBOX_CA_FILE"] = machine.ca
-            made = machine.run(program, "sandbox", "create", "--json", "--name", "far", environment=at, trust=False)
+            made = machine.run(program, "sandbox", "create", "--json", "far", environment=at, trust=False)
             assert made.returncode == 0, made.stderr
             ran = machine.run(program, "sandbox", "exec", "far", "--", "echo", "from far away", environment=at, trust=False)
             equal((ran.returncode, ran.stdout), (0, "from far away\n"), ran.stderr)

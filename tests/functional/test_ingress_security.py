@@ -97,7 +97,7 @@ def smuggling(world, check):
         ("bare line feeds", head(world.host).replace(b"\r\n", b"\n")),
         ("no Host", b"GET / HTTP/1.1\r\n\r\n"),
         ("two Hosts", head(world.host, "Host: 8000-shut." + DOMAIN)),
-        ("an empty Host", head("")),
+        ("an empty Host", head("", "Connection: close")),
         ("chunks in HTTP/1.0", head(world.host, "Transfer-Encoding: chunked", method="POST", version="HTTP/1.0") + CHUNK),
         ("HTTP/2 without TLS", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
         ("HTTP/0.9", b"GET /\r\n\r\n"),
@@ -106,7 +106,7 @@ def smuggling(world, check):
         ("no target", b"GET  HTTP/1.1\r\nHost: x\r\n\r\n"),
         ("a method with odd characters", head(world.host, method="GE(T")),
         ("a tunnel", head("127.0.0.1:22", method="CONNECT", path="127.0.0.1:22")),
-        ("TRACE, which would say our headers", head(world.host, method="TRACE")),
+        ("TRACE, which would say our headers", head(world.host, "Connection: close", method="TRACE")),
     ]
     for name, data in whole:
         with check("smuggling: " + name):
