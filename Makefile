@@ -18,7 +18,7 @@ override export SESSION := $(value SESSION)
 override export NAME := $(value NAME)
 MAKEOVERRIDES =
 
-.PHONY: all deps programs session agent poll webhook webhook-sandbox build build-webhook test test-all bench fuzz soak up format check install clean help
+.PHONY: all deps programs session agent poll webhook webhook-sandbox webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm build build-webhook test test-all bench fuzz soak up format check install clean help
 
 all: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Install what is missing (apt) and build the programs into build/bin
 	@ninja -C $(BUILD)
@@ -63,9 +63,12 @@ webhook: programs  ## The same, asking when a signed webhook says so; listens at
 
 webhook-sandbox: programs  ## The same, with the receiver in a sandbox that sleeps until it is called
 	@$(WEBHOOK_SANDBOX)
-.PHONY: webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm
-webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm: programs
-	@$(WEBHOOK_SANDBOX) $(subst webhook-sandbox-,,$@)
+webhook-sandbox-status: programs  ## Say how it is
+	@$(WEBHOOK_SANDBOX) status
+webhook-sandbox-logs: programs  ## What it said
+	@$(WEBHOOK_SANDBOX) logs
+webhook-sandbox-rm: programs  ## Take it away
+	@$(WEBHOOK_SANDBOX) rm
 
 # Sessions run above this machine's own /usr and the receiver is one of our programs: there is nothing to build but those.
 build build-webhook: programs  ## Build what poll, webhook and webhook-sandbox need
@@ -121,4 +124,4 @@ clean:  ## Remove everything that was built
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^all\t/(none)\t/' | \
-		awk -F'\t' '{ printf "  make %-15s %s\n", $$1 == "(none)" ? "" : $$1, $$2 }'
+		awk -F'\t' '{ printf "  make %-22s %s\n", $$1 == "(none)" ? "" : $$1, $$2 }'
