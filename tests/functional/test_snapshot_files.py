@@ -11,6 +11,7 @@ import subprocess
 import tarfile
 
 from harness import Glovebox, run
+from image_files import root_tar
 from snapshots import Snapshots, fill, same_files
 from support import Checks, Owned, api_of, equal, eventually, note
 
@@ -105,6 +106,13 @@ def test_there_and_back(tmp):
             again = elsewhere.export(there[0]["id"])  # of what came in there is a way out again
             third = snapshots.bring(again).expect(201).json
             is_the_same(api.create(snapshot_id=third["id"]))
+        with check("above an image, a tree of which was taken away"):
+            deep = {"opt/": "", "opt/a/": "", "opt/a/b/": "", "opt/a/b/c/": "", "opt/a/b/c/d/": "", "opt/a/b/c/d/file": "x", "opt/kept": "x"}
+            api.call("POST", "/images?name=deep:1", root_tar(deep), timeout=120).expect(201)
+            above = api.create(image="deep:1")
+            above.sh("[ -f /opt/a/b/c/d/file ] && rm -r /opt/a").ok()
+            brought = snapshots.bring(snapshots.export(snapshots.take(above.id)["id"])).expect(201).json
+            api.create(snapshot_id=brought["id"]).sh("[ -f /opt/kept ] && [ ! -e /opt/a ]").ok()
         with check("standard input and output"):
             out = gb.cli("snapshot", "export", taken["id"], "-", text=False)
             equal(out.returncode, 0, out.stderr)
