@@ -11,6 +11,8 @@ namespace {
 
 constexpr std::size_t kMaxText = 1 << 20;
 constexpr std::size_t kMaxInstructions = 1000;
+constexpr int kMaxDepth = 16;                // of ${A:-${B:-...}}
+constexpr std::size_t kMaxValue = 64 << 10;  // of one word once its variables are put in
 constexpr std::string_view kKnown[] = {"FROM", "RUN",        "COPY", "ADD", "ENV",  "WORKDIR",
                                        "USER", "ENTRYPOINT", "CMD",  "ARG", "LABEL"};
 constexpr std::string_view kIgnored[] = {"EXPOSE",  "HEALTHCHECK", "STOPSIGNAL",
@@ -72,8 +74,18 @@ bool here_document(std::string_view text) {
 bool name_start(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 bool name_char(char c) { return name_start(c) || (c >= '0' && c <= '9'); }
 
+// A few lines that double a variable each would else fill the memory.
+Result<void> fits(std::size_t size, std::size_t limit) {
+  if (size <= limit) return ok;
+  return Error{Code::invalid, str("with its variables it is longer than ", limit, " bytes"),
+               "DOCKERFILE"};
+}
+
+Result<std::string> expand_at(std::string_view text, const Variables& variables, int depth);
+
 // The variable at `at` (behind the dollar sign), which is moved behind it.
-Result<std::string> variable(std::string_view text, std::size_t& at, const Variables& variables) {
+Result<std::string> variable(std::string_view text, std::size_t& at, const Variables& variables,
+                             int nested) {
   auto value = [&](std::string_view name) -> std::optional<std::string> {
     auto found = variables.find(std::string(name));
     if (found == variables.end()) return std::nullopt;
@@ -98,8 +110,9 @@ Result<std::string> variable(std::string_view text, std::size_t& at, const Varia
     bool colon = rest.starts_with(':');
     std::string_view what = rest.substr(colon ? 1 : 0);
     bool there = found && (!colon || !found->empty());
-    if (what.starts_with('-')) return there ? *found : expand(what.substr(1), variables);
-    if (what.starts_with('+')) return there ? expand(what.substr(1), variables) : "";
+    if (what.starts_with('-'))
+      return there ? *found : expand_at(what.substr(1), variables, nested + 1);
+    if (what.starts_with('+')) return there ? expand_at(what.substr(1), variables, nested + 1) : "";
     if (what.starts_with('?') && there) return *found;
     if (what.starts_with('?')) return Error{Code::invalid, str(name, ": ", what.substr(1))};
     return Error{Code::invalid, str("'${", inner, "}' is of a form we do not know")};
@@ -113,6 +126,26 @@ Result<std::string> variable(std::string_view text, std::size_t& at, const Varia
   return value(name).value_or("");
 }
 
+Result<std::string> expand_at(std::string_view text, const Variables& variables, int depth) {
+  if (depth > kMaxDepth)
+    return Error{Code::invalid, str("'${' nested more than ", kMaxDepth, " deep"), "DOCKERFILE"};
+  std::string out;
+  for (std::size_t i = 0; i < text.size();) {
+    if (text[i] == '\\' && i + 1 < text.size() && text[i + 1] == '$') {
+      out += '$';
+      i += 2;
+    } else if (text[i] == '$') {
+      ++i;
+      TRY(value, variable(text, i, variables, depth));
+      out += value;
+      TRY_DO(fits(out.size(), kMaxValue));
+    } else {
+      out += text[i++];
+    }
+  }
+  return out;
+}
+
 struct Word {
   std::string text;
   std::size_t equals = std::string::npos;  // of the first '=' that no quote protects
@@ -121,6 +154,7 @@ struct Word {
 Result<std::vector<Word>> split_words(std::string_view text, const Variables& variables) {
   std::vector<Word> out;
   Word word;
+  std::size_t total = 0;
   bool in_word = false;
   char quote = 0;
   for (std::size_t i = 0; i < text.size();) {
@@ -142,8 +176,10 @@ Result<std::vector<Word>> split_words(std::string_view text, const Variables& va
       i += 2;
     } else if (c == '$' && quote != '\'') {
       ++i;
-      TRY(value, variable(text, i, variables));
+      TRY(value, variable(text, i, variables, 0));
       word.text += value;
+      TRY_DO(fits(word.text.size(), kMaxValue));
+      TRY_DO(fits(total += value.size(), kMaxText));
     } else {
       if (c == '=' && !quote && word.equals == std::string::npos) word.equals = word.text.size();
       word.text += c;
@@ -214,20 +250,7 @@ Result<std::vector<Instruction>> parse_dockerfile(std::string_view text,
 }
 
 Result<std::string> expand(std::string_view text, const Variables& variables) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size();) {
-    if (text[i] == '\\' && i + 1 < text.size() && text[i + 1] == '$') {
-      out += '$';
-      i += 2;
-    } else if (text[i] == '$') {
-      ++i;
-      TRY(value, variable(text, i, variables));
-      out += value;
-    } else {
-      out += text[i++];
-    }
-  }
-  return out;
+  return expand_at(text, variables, 0);
 }
 
 Result<std::vector<std::string>> words(std::string_view text, const Variables& variables) {

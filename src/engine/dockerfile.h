@@ -26,7 +26,8 @@ Result<std::vector<Instruction>> parse_dockerfile(std::string_view text,
                                                   std::vector<std::string>* ignored);
 
 using Variables = std::map<std::string, std::string>;
-// $NAME, ${NAME}, ${NAME:-otherwise}, ${NAME:+instead}; '\$' is a dollar sign.
+// $NAME, ${NAME}, ${NAME:-otherwise}, ${NAME:+instead}; '\$' is a dollar sign. What variables make
+// longer than 64 KiB, or nest more than 16 deep, is refused; so below.
 Result<std::string> expand(std::string_view text, const Variables& variables);
 // Words as a shell would split them: quotes taken off, variables put in (not within '…').
 Result<std::vector<std::string>> words(std::string_view text, const Variables& variables);

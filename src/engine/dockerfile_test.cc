@@ -55,6 +55,29 @@ TEST(Dockerfile, PutsVariablesIn) {
   EXPECT_FALSE(expand("${B:?missing}", given));
 }
 
+TEST(Dockerfile, WhatGrowsWithoutEndIsRefused) {
+  auto nested = [](int depth) {
+    std::string text;
+    for (int i = 0; i < depth; ++i) text += "${A:-";
+    return text + "x" + std::string(static_cast<std::size_t>(depth), '}');
+  };
+  EXPECT_EQ(*expand(nested(16), {}), "x");
+  for (auto text : {nested(17), nested(100'000)}) {
+    auto refused = expand(text, {});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().tag, "DOCKERFILE");
+  }
+  Variables given{{"A", std::string(40'000, 'x')}};
+  EXPECT_TRUE(words("$A $A", given));
+  std::string many;
+  for (int i = 0; i < 100; ++i) many += "$A ";
+  EXPECT_FALSE(expand("$A$A", given));
+  EXPECT_FALSE(words("$A$A", given));
+  EXPECT_FALSE(words(many, given));
+  EXPECT_FALSE(assignments("B=$A$A", given));
+  EXPECT_FALSE(assignments("B $A$A", given));
+}
+
 TEST(Dockerfile, SplitsWordsAsAShellDoes) {
   Variables given{{"A", "1 2"}};
   EXPECT_THAT(*words("a \"b $A\" 'c $A' d\\ e", given), ElementsAre("a", "b 1 2", "c $A", "d e"));

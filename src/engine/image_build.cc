@@ -18,13 +18,26 @@ namespace glovebox::engine {
 
 namespace {
 
-constexpr std::size_t kMaxLine = 2000;   // of what a step prints
-constexpr std::size_t kMaxWords = 4096;  // sources of one COPY
+constexpr std::size_t kMaxLine = 2000;          // of what a step prints
+constexpr std::size_t kMaxWords = 4096;         // sources of one COPY
+constexpr std::size_t kMaxSettings = 64 << 10;  // names and values of a stage's ENV, LABEL and ARG
 
 Error at(const Instruction& step, Error error) {
   if (error.code == Code::not_found) error.code = Code::invalid;
   if (error.tag.empty() && error.code == Code::invalid) error.tag = "DOCKERFILE";
   return std::move(error).with(str("Dockerfile line ", step.line, ": ", step.name));
+}
+
+Result<void> check_settings(std::size_t bytes) {
+  if (bytes <= kMaxSettings) return ok;
+  return Error{Code::invalid,
+               str("the stage's ENV, LABEL and ARG are more than ", kMaxSettings, " bytes"),
+               "DOCKERFILE"};
+}
+std::size_t bytes_of(const auto& pairs) {
+  std::size_t bytes = 0;
+  for (const auto& [name, value] : pairs) bytes += name.size() + value.size();
+  return bytes;
 }
 
 void put(std::vector<std::string>& env, const std::string& name, const std::string& value) {
@@ -374,6 +387,7 @@ Task<void> Builder::configure(Instruction step) {
   ImageConfig& config = stage_.config;
   if (step.name == "ENV" || step.name == "LABEL") {
     CO_TRY(pairs, assignments(step.text, variables()));
+    CO_TRY_DO(check_settings(bytes_of(pairs)));
     for (auto& [name, value] : pairs) {
       if (step.name == "ENV")
         put(config.env, name, value);
@@ -411,7 +425,9 @@ Task<void> Builder::configure(Instruction step) {
       config.cmd.clear();  // that of the image below was for another program
     }
   }
-  co_return ok;
+  std::size_t bytes = bytes_of(config.labels) + bytes_of(in_stage_ ? stage_.args : global_args_);
+  for (const auto& entry : config.env) bytes += entry.size();
+  co_return check_settings(bytes);
 }
 
 Task<std::string> Images::put_context(Source bytes) {
