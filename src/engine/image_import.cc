@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include <atomic>
+
 #include "base/fault.h"
 #include "engine/core.h"
 #include "engine/images.h"
@@ -46,11 +48,20 @@ Result<Fd> open_file(int tree, const std::string& path) {
   return sys::open_in_root(tree, path, O_RDONLY);
 }
 
-Result<std::string> digest_of(int fd) {
+using Stop = const std::atomic<bool>&;
+
+// No blob has holes; with them an archive of a few bytes would keep us reading for days.
+Result<std::string> digest_of(int fd, Stop stop) {
+  struct stat info{};
+  if (::fstat(fd, &info) < 0) return sys_error("look at a blob");
+  constexpr std::int64_t kRounding = 4096, kBlock = 512;  // the latter is stat's
+  if (info.st_size > info.st_blocks * kBlock + kRounding)
+    return Error{Code::invalid, "a blob of the archive has holes"};
   Sha256 hash;
   std::string piece(256 * 1024, '\0');
   if (::lseek(fd, 0, SEEK_SET) < 0) return sys_error("rewind");
   for (;;) {
+    if (stop) return Error{Code::cancelled, "the engine stops"};
     ssize_t n = ::read(fd, piece.data(), piece.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return sys_error("read");
@@ -61,10 +72,10 @@ Result<std::string> digest_of(int fd) {
   return "sha256:" + hash.hex();
 }
 
-Result<Fd> open_blob(int tree, const std::string& digest) {
+Result<Fd> open_blob(int tree, const std::string& digest, Stop stop) {
   TRY_DO(check_digest(digest));
   TRY(fd, open_file(tree, "blobs/sha256/" + digest.substr(digest.find(':') + 1)));
-  TRY(found, digest_of(fd.get()));
+  TRY(found, digest_of(fd.get(), stop));
   if (found != digest)
     return Error{Code::invalid, str("blob ", digest, " is damaged: it has the digest ", found)};
   return fd;
@@ -82,13 +93,13 @@ Layer layer_of(std::string digest, Fd file) {
   return {std::move(digest), [held] { return opened(held); }};
 }
 
-Result<Layout> read_oci(int tree) {
+Result<Layout> read_oci(int tree, Stop stop) {
   TRY(index_file, open_file(tree, "index.json"));
   TRY(text, sys::read_all(index_file.get(), kMaxJson), "index.json");
   TRY(chosen, choose_manifest(text), "index.json");
   for (int depth = 0; chosen.index; ++depth) {
     if (depth > 3) return Error{Code::invalid, "an index within an index within an index"};
-    TRY(blob, open_blob(tree, chosen.digest));
+    TRY(blob, open_blob(tree, chosen.digest, stop));
     TRY(inner, sys::read_all(blob.get(), kMaxJson));
     std::string name = chosen.name;
     TRY(next, choose_manifest(inner));
@@ -96,22 +107,22 @@ Result<Layout> read_oci(int tree) {
     if (chosen.name.empty()) chosen.name = name;
   }
   Layout layout{chosen.name, chosen.digest, {}, {}};
-  TRY(manifest_file, open_blob(tree, chosen.digest));
+  TRY(manifest_file, open_blob(tree, chosen.digest, stop));
   TRY(manifest_text, sys::read_all(manifest_file.get(), kMaxJson));
   TRY(manifest, decode_manifest(manifest_text), "manifest");
-  TRY(config_file, open_blob(tree, manifest.config));
+  TRY(config_file, open_blob(tree, manifest.config, stop));
   TRY(config_text, sys::read_all(config_file.get(), kMaxJson));
   TRY(config, decode_oci_config(config_text));
   layout.config = std::move(config);
   for (const auto& digest : manifest.layers) {
-    TRY(blob, open_blob(tree, digest));
+    TRY(blob, open_blob(tree, digest, stop));
     layout.layers.push_back(layer_of(digest, std::move(blob)));
   }
   return layout;
 }
 
 // Older archives of Docker name layers by what they hold unpacked.
-Result<Layout> read_docker(int tree) {
+Result<Layout> read_docker(int tree, Stop stop) {
   TRY(file, open_file(tree, "manifest.json"));
   TRY(text, sys::read_all(file.get(), kMaxJson), "manifest.json");
   TRY(saved, decode_docker_manifest(text), "manifest.json");
@@ -125,7 +136,7 @@ Result<Layout> read_docker(int tree) {
     return Error{Code::invalid, "it has not as many layers as its configuration says"};
   for (std::size_t i = 0; i < saved.layers.size(); ++i) {
     TRY(layer, open_file(tree, saved.layers[i]));
-    TRY(digest, digest_of(layer.get()));
+    TRY(digest, digest_of(layer.get(), stop));
     // A compressed one is named by its own digest instead.
     bool named = saved.layers[i].find(digest.substr(7)) != std::string::npos;
     if (digest != diff_ids[i] && !named)
@@ -136,12 +147,12 @@ Result<Layout> read_docker(int tree) {
   return layout;
 }
 
-Result<Layout> read_layout(const std::string& tree_path) {
+Result<Layout> read_layout(const std::string& tree_path, Stop stop) {
   Fd tree(::open(tree_path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!tree) return sys_error("open what was unpacked");
   if (::faccessat(tree.get(), "oci-layout", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
-    return read_oci(tree.get());
-  return read_docker(tree.get());
+    return read_oci(tree.get(), stop);
+  return read_docker(tree.get(), stop);
 }
 
 bool is_layout(const std::string& tree) {
@@ -190,8 +201,8 @@ Task<ImageRecord> Images::import_layout(std::string name, std::string source, Dr
                                         Progress progress) {
   progress.line("check digests");
   auto layout = std::make_shared<Layout>();
-  std::function<Result<void>()> read = [layout, path = tree(unpacked)]() -> Result<void> {
-    TRY(found, read_layout(path));
+  std::function<Result<void>()> read = [this, layout, path = tree(unpacked)]() -> Result<void> {
+    TRY(found, read_layout(path, core_.stopping));
     *layout = std::move(found);
     return ok;
   };

@@ -23,6 +23,11 @@ Result<void> Report::add_bytes(std::uint64_t n) {
   return check_room();
 }
 
+Result<void> Report::check_length(std::uint64_t n) const {
+  if (n <= limits_.bytes) return ok;
+  return Error{Code::too_large, str("it is longer than ", limits_.bytes, " bytes")};
+}
+
 Result<void> Report::add_entry() {
   if (++entries_ > limits_.entries)
     return Error{Code::too_large, str("it has more than ", limits_.entries, " entries")};

@@ -24,6 +24,7 @@ class Report {
   };
   void set_limits(Limits limits, int tree) { limits_ = limits, tree_ = tree; }
   Result<void> add_bytes(std::uint64_t n);
+  Result<void> check_length(std::uint64_t n) const;  // of one file, holes and all
   Result<void> add_entry();
 
   void note(std::string_view text);

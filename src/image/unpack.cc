@@ -198,6 +198,9 @@ class Unpacker {
       if (got == ARCHIVE_EOF) break;
       if (got != ARCHIVE_OK && got != ARCHIVE_WARN) return refusal(from_, "broken member");
       TRY_DO(report_.add_bytes(size));
+      // Holes cost whoever sends them nothing, and whoever reads the file later its whole length.
+      if (offset < 0) return Error{Code::invalid, "it begins before its beginning"};
+      TRY_DO(report_.check_length(static_cast<std::uint64_t>(offset) + size));
       TRY_DO(write_at(out.get(), static_cast<const char*>(piece), size, offset));
       end = offset + static_cast<std::int64_t>(size);
     }
@@ -208,6 +211,7 @@ class Unpacker {
       // Only a file with holes may end before its end.
       if (::archive_entry_sparse_count(entry) == 0)
         return Error{Code::invalid, "it is not as long as it says"};
+      TRY_DO(report_.check_length(static_cast<std::uint64_t>(whole)));
       if (::ftruncate(out.get(), whole) < 0) return sys_error("length of file");
     }
     return metadata(entry, out.get());

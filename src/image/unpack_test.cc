@@ -269,5 +269,41 @@ TEST(CleanPath, IsBelowTheRootOrRefused) {
   EXPECT_FALSE(clean_path(".."));
 }
 
+TEST_F(UnpackTest, HolesAreNotLongerThanAnImageMayBe) {
+  limits.bytes = 1 << 20;
+  // Of GNU tar's first form: `map` is pairs of offset and length, and the data follows.
+  auto sparse = [&](std::string_view name, std::string_view map, std::uint64_t whole,
+                    std::string content) {
+    std::string records;
+    for (auto& [key, value] : std::initializer_list<std::pair<std::string, std::string>>{
+             {"GNU.sparse.size", str(whole)},
+             {"GNU.sparse.numblocks", "2"},
+             {"GNU.sparse.map", std::string(map)}}) {
+      std::string line = str(" ", key, "=", value, "\n");
+      std::size_t size = line.size() + 2;
+      if (str(size).size() != 2) ++size;
+      records += str(size, line);
+    }
+    std::string bytes;
+    member(bytes, {.name = "pax", .content = records}, 'x');
+    member(bytes, {.name = std::string(name), .content = std::move(content)}, '0');
+    bytes.append(1024, '\0');
+    std::string path = str(top, "/", name, ".tar");
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  };
+  std::string block(512, 'x');
+  ASSERT_TRUE(unpack_file(sparse("fits", "0,512,1048576,0", 1 << 20, block)));
+  EXPECT_EQ(look("fits").st_size, 1 << 20);
+  const std::uint64_t huge = 1ull << 40;
+  auto at_the_end = unpack_file(sparse("end", str("0,512,", huge, ",0"), huge, block));
+  ASSERT_FALSE(at_the_end);
+  EXPECT_EQ(at_the_end.error().code, Code::too_large) << at_the_end.error().what;
+  auto before_data =
+      unpack_file(sparse("data", str("0,512,", huge - 512, ",512"), huge, block + block));
+  ASSERT_FALSE(before_data);
+  EXPECT_EQ(before_data.error().code, Code::too_large) << before_data.error().what;
+}
+
 }  // namespace
 }  // namespace glovebox::image
