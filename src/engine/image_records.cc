@@ -95,6 +95,23 @@ constexpr std::string_view kArchitecture = "arm64";
 
 std::string encode(const ImageConfig& config) { return json::serialize(object_of(config)); }
 
+Result<void> check(const ImageConfig& config) {
+  // A launcher takes no more (wire/launcher.cc), and there must be room for what is added to it.
+  constexpr std::size_t kEntries = 1000, kEntry = 32 << 10, kTogether = 64 << 10;
+  constexpr std::size_t kPath = 4096, kUser = 64;
+  auto refused = [](std::string what) { return Error{Code::invalid, "the image's " + what}; };
+  std::size_t bytes = 0;
+  for (const std::string& entry : config.env) {
+    bytes += entry.size();
+    if (entry.size() > kEntry) return refused(str("environment has more than ", kEntry, " in one"));
+  }
+  if (config.env.size() > kEntries || bytes > kTogether)
+    return refused(str("environment is more than ", kEntries, " entries or ", kTogether, " bytes"));
+  if (config.cwd.size() > kPath) return refused("working directory has too long a name");
+  if (config.user.size() > kUser) return refused("user has too long a name");
+  return ok;
+}
+
 Result<ImageConfig> decode_image_config(std::string_view bytes) {
   TRY(object, parse(bytes), "image configuration");
   return ImageConfig{strings(object, "env"),        text(object, "cwd"),    text(object, "user"),

@@ -23,6 +23,7 @@ struct ImageConfig {
   bool operator==(const ImageConfig&) const = default;
 };
 std::string encode(const ImageConfig& config);
+Result<void> check(const ImageConfig& config);  // that a box can begin with it
 Result<ImageConfig> decode_image_config(std::string_view json);  // ours
 // The "config" of an OCI or Docker image configuration; refused if it is of another machine.
 Result<ImageConfig> decode_oci_config(std::string_view json);

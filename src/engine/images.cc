@@ -374,6 +374,7 @@ Task<std::string> Images::finished(std::string root) {
 }
 
 Task<ImageRecord> Images::publish(ImageRecord image, Reuse reuse) {
+  CO_TRY_DO(check(image.config));
   image.id = image_id(image.root, image.config);
   image.created_at = system_clock().unix_ms();
   if (auto root = records_->root(image.root)) image.bytes = root->bytes;

@@ -129,10 +129,13 @@ Task<std::shared_ptr<LauncherLink::Call>> LauncherLink::call(LauncherType type, 
   auto waiting = std::make_shared<Call>();
   std::vector<int> fds;
   if (fd) fds.push_back(fd.get());
-  CO_TRY_DO(sys::send_packet(socket_->get(),
-                             wire::encode(wire::LauncherMessage{type, seq, std::move(payload)}),
-                             fds, MSG_DONTWAIT),
-            "ask the launcher");
+  std::string message = wire::encode(wire::LauncherMessage{type, seq, std::move(payload)});
+  // The launcher would see it cut off, and take us for somebody else.
+  if (message.size() > wire::kLauncherMessage)
+    co_return Error{Code::too_large,
+                    str("what the sandbox begins with (environment, paths) is ", message.size(),
+                        " bytes; at most ", wire::kLauncherMessage, " are possible")};
+  CO_TRY_DO(sys::send_packet(socket_->get(), message, fds, MSG_DONTWAIT), "ask the launcher");
   calls_[seq] = waiting;
   while (!waiting->done) {
     auto answered = co_await waiting->answered.wait(limit);

@@ -62,6 +62,19 @@ TEST(Oci, AConfigurationOfWrongTypesIsAnEmptyOne) {
   EXPECT_EQ(*again, *config);
 }
 
+TEST(ImageConfig, WhatNoLauncherTakesIsRefused) {
+  EXPECT_TRUE(check(ImageConfig{.env = {"A=" + std::string(30'000, 'x')}, .cwd = "/", .user = ""}));
+  for (const ImageConfig& wrong :
+       {ImageConfig{.env = std::vector<std::string>(1001, "A=1")},
+        ImageConfig{.env = {std::string(40'000, 'x')}},
+        ImageConfig{.env = std::vector<std::string>(3, std::string(30'000, 'x'))},
+        ImageConfig{.cwd = std::string(5000, '/')}, ImageConfig{.user = std::string(65, 'u')}}) {
+    auto refused = check(wrong);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::invalid);
+  }
+}
+
 TEST(Reference, HasAHostARepositoryAndATag) {
   auto short_one = parse_reference("debian");
   ASSERT_TRUE(short_one);
