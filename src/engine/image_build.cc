@@ -184,7 +184,13 @@ Task<void> Builder::from(Instruction step) {
     }
   }
   stage_ = std::move(fresh);
+  stand_on(stage_.root);
   co_return ok;
+}
+
+void Builder::stand_on(const std::string& root) {
+  pins_.emplace_back(images_, root);
+  stage_.root = root;
 }
 
 // Nothing, or nothing over the machine's own image.
@@ -203,7 +209,7 @@ Result<bool> Builder::cached(const std::string& key) {
   if (!images_.has_root(key)) return false;
   TRY_DO(images_.records().touch_root(key, system_clock().unix_ms()));
   progress_.line("  as it was the last time");
-  stage_.root = key;
+  stand_on(key);
   return true;
 }
 
@@ -217,7 +223,7 @@ Task<void> Builder::keep(Images::Draft draft, std::string key, std::uint64_t byt
   RootRecord root{key, stage_.root, before.bytes + bytes, before.entries + entries};
   CO_TRY_DO(co_await images_.keep(std::move(draft), std::move(root)));
   made_.insert(key);
-  stage_.root = key;
+  stand_on(key);
   co_return ok;
 }
 
@@ -297,6 +303,7 @@ Result<std::string> Builder::source_of(const Instruction& step) {
   TRY(found, images_.records().image(from));
   if (!found)
     return Error{Code::invalid, str("--from=", from, ": neither a stage before nor an image here")};
+  pins_.emplace_back(images_, found->root);
   return images_.tree(found->root);
 }
 

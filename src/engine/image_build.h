@@ -38,6 +38,7 @@ class Builder {
   Task<void> place(std::string source, std::vector<std::string> plan);
   Task<void> configure(Instruction step);
   Task<std::string> empty_root(std::string kind);
+  void stand_on(const std::string& root);  // the stage's files are now these
   Result<bool> cached(const std::string& key);
   Task<void> keep(Images::Draft draft, std::string key, std::uint64_t bytes, std::uint64_t entries);
   Result<std::string> source_of(const Instruction& step);
@@ -47,7 +48,8 @@ class Builder {
   Images::Build request_;
   std::optional<Images::Draft> context_;
   Images::Progress progress_;
-  std::vector<Stage> stages_;  // those before
+  std::vector<Images::Pin> pins_;  // of all roots it goes on from
+  std::vector<Stage> stages_;      // those before
   Stage stage_;
   bool in_stage_ = false;
   Variables global_args_;

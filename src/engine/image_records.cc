@@ -188,6 +188,21 @@ Result<void> ImageRecords::remove_root(const std::string& key) {
   return statement.run();
 }
 
+// All that an image or a user is made of.
+static constexpr std::string_view kNeeded =
+    "WITH RECURSIVE needed(key) AS (SELECT root FROM images UNION SELECT root FROM uses UNION "
+    "SELECT parent FROM roots JOIN needed USING (key)) ";
+
+Result<bool> ImageRecords::remove_unneeded_root(const std::string& key) {
+  TRY(statement, db_.prepare(str(kNeeded,
+                                 "DELETE FROM roots WHERE key = ? AND key NOT IN "
+                                 "(SELECT key FROM needed) RETURNING key")));
+  statement.bind(key);
+  TRY(removed, statement.step());
+  if (removed) TRY_DO(statement.run());
+  return removed;
+}
+
 Result<void> ImageRecords::end_reuse(const std::string& key) {
   TRY(statement,
       db_.prepare("WITH RECURSIVE parts(key) AS (SELECT ?1 UNION SELECT parent FROM roots JOIN "
@@ -212,11 +227,9 @@ Result<std::vector<std::string>> ImageRecords::roots() {
 }
 
 Result<std::vector<std::string>> ImageRecords::unused_roots(std::int64_t before) {
-  TRY(statement,
-      db_.prepare("WITH RECURSIVE needed(key) AS (SELECT root FROM images UNION SELECT root FROM "
-                  "uses UNION SELECT parent FROM roots JOIN needed USING (key)) "
-                  "SELECT key FROM roots WHERE (reuse = 0 OR used_at < ?) "
-                  "AND key NOT IN (SELECT key FROM needed)"));
+  TRY(statement, db_.prepare(str(kNeeded,
+                                 "SELECT key FROM roots WHERE (reuse = 0 OR used_at < ?) "
+                                 "AND key NOT IN (SELECT key FROM needed)")));
   statement.bind(before);
   return column(statement);
 }

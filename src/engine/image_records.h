@@ -23,7 +23,7 @@ struct ImageConfig {
   bool operator==(const ImageConfig&) const = default;
 };
 std::string encode(const ImageConfig& config);
-Result<void> check(const ImageConfig& config);  // that a box can begin with it
+Result<void> check(const ImageConfig& config);                   // that a box can begin with it
 Result<ImageConfig> decode_image_config(std::string_view json);  // ours
 // The "config" of an OCI or Docker image configuration; refused if it is of another machine.
 Result<ImageConfig> decode_oci_config(std::string_view json);
@@ -60,6 +60,8 @@ class ImageRecords {
   std::optional<RootRecord> root(const std::string& key);
   Result<void> touch_root(const std::string& key, std::int64_t now);
   Result<void> remove_root(const std::string& key);
+  // False: it is not there, or somebody needs it, and it stays.
+  Result<bool> remove_unneeded_root(const std::string& key);
   // From now on `key` and what it is made of stay only while somebody needs them.
   Result<void> end_reuse(const std::string& key);
   Result<std::vector<std::string>> roots();

@@ -89,21 +89,39 @@ Task<void> Images::sweep() {
     if (!lives) CO_TRY_DO(records_->release(user));
   }
   CO_TRY(unused, records_->unused_roots(system_clock().unix_ms() - kReuseMs));
-  strays.insert(strays.end(), unused.begin(), unused.end());
-  co_return co_await drop_roots(std::move(strays));
+  for (auto& name : strays) CO_TRY_DO(co_await discard(std::move(name)));
+  CO_TRY_DO(co_await drop_roots(std::move(unused)));
+  co_return ok;
 }
 
-Task<void> Images::drop_roots(std::vector<std::string> keys) {
+// The list is of a while ago: each is looked at again, and nobody comes between that look and the
+// new name.
+Task<std::uint64_t> Images::drop_roots(std::vector<std::string> keys) {
+  std::uint64_t count = 0;
   for (const auto& key : keys) {
-    CO_TRY_DO(records_->remove_root(key));  // a root without a row is a stray
-    CO_FAULT("image.drop.after_row");
-    std::function<Result<void>()> remove = [this, key] {
-      return sys::remove_subvolume(dir_.get(), key);
-    };
-    CO_TRY_DO(co_await core_.pool.run(std::move(remove)), "remove root ", key);
+    if (pinned_->contains(key)) continue;
+    CO_TRY(gone, records_->remove_unneeded_root(key));
+    if (!gone) continue;
+    CO_FAULT("image.drop.after_row");  // a root without a row is a stray
+    CO_TRY_DO(co_await discard(key));
     log::info("image.root_removed", {{"root", key}});
+    ++count;
   }
-  co_return ok;
+  co_return count;
+}
+
+// To remove it takes a while. Until then it has another name: who makes the same root meanwhile
+// must not take the dying one for it.
+Task<void> Images::discard(std::string name) {
+  std::string dying = str(kDraft, random_id(12));
+  if (::renameat2(dir_.get(), name.c_str(), dir_.get(), dying.c_str(), RENAME_NOREPLACE) < 0) {
+    if (errno == ENOENT) co_return ok;
+    co_return sys_error(str("remove root ", name));
+  }
+  std::function<Result<void>()> remove = [this, dying] {
+    return sys::remove_subvolume(dir_.get(), dying);
+  };
+  co_return co_await core_.pool.run(std::move(remove));
 }
 
 Result<void> Images::check_name(const std::string& name) const {
@@ -210,7 +228,10 @@ Task<void> Images::end_build_boxes() {
 
 Result<void> Images::hold(const std::string& user, const Image& image) {
   if (&image == core_.image.get()) return ok;  // the machine's own
-  return records_->hold({user, image.generation, image.config});
+  TRY_DO(records_->hold({user, image.generation, image.config}));
+  if (records_->root(image.generation)) return ok;
+  (void)records_->release(user);
+  return Error{Code::conflict, "the image was removed meanwhile", "IMAGE_NOT_FOUND"};
 }
 Result<void> Images::release(const std::string& user) { return records_->release(user); }
 
@@ -232,14 +253,13 @@ Task<void> Images::remove(std::string name_or_id) {
   CO_FAULT("image.remove.after_row");
   log::info("image.removed", {{"image", image.name}});
   CO_TRY(unused, records_->unused_roots(system_clock().unix_ms() - kReuseMs));
-  co_return co_await drop_roots(std::move(unused));
+  CO_TRY_DO(co_await drop_roots(std::move(unused)));
+  co_return ok;
 }
 
 Task<std::uint64_t> Images::prune() {
   CO_TRY(unused, records_->unused_roots(system_clock().unix_ms() + 1));
-  std::uint64_t count = unused.size();
-  CO_TRY_DO(co_await drop_roots(std::move(unused)));
-  co_return count;
+  co_return co_await drop_roots(std::move(unused));
 }
 
 Images::Draft::Draft(Draft&& other) noexcept
@@ -287,6 +307,7 @@ std::string Images::tree(const std::string& root) const {
 }
 
 Task<void> Images::keep(Draft draft, RootRecord root) {
+  Pin pin(*this, root.key);
   CO_FAULT("image.before_rename");
   std::function<Result<void>()> name = [this, from = draft.name, to = root.key]() -> Result<void> {
     TRY_DO(sys::commit(dir_.get()), "flush");
@@ -323,10 +344,12 @@ Task<ImageTool::Done> Images::unpack(const Draft& draft, Fd archive, bool layer,
 // unpacked again.
 Task<std::string> Images::apply(std::vector<Layer> layers, Progress progress) {
   std::vector<std::string> keys;
+  std::vector<Pin> pins;
   std::string below;
   for (const Layer& layer : layers) {
     below = Sha256().field("layer").field(below).field(layer.digest).hex();
     keys.push_back(below);
+    pins.emplace_back(*this, below);
   }
   std::size_t done = layers.size();
   while (done > 0 && !has_root(keys[done - 1])) --done;
@@ -352,6 +375,7 @@ Task<std::string> Images::apply(std::vector<Layer> layers, Progress progress) {
 }
 
 Task<std::string> Images::finished(std::string root) {
+  Pin pin(*this, root);
   std::string key = Sha256().field("finished").field(root).hex();
   if (has_root(key)) {
     CO_TRY_DO(records_->touch_root(key, system_clock().unix_ms()));
@@ -375,6 +399,8 @@ Task<std::string> Images::finished(std::string root) {
 
 Task<ImageRecord> Images::publish(ImageRecord image, Reuse reuse) {
   CO_TRY_DO(check(image.config));
+  if (!has_root(image.root))
+    co_return Error{Code::conflict, "the image was removed meanwhile", "IMAGE_NOT_FOUND"};
   image.id = image_id(image.root, image.config);
   image.created_at = system_clock().unix_ms();
   if (auto root = records_->root(image.root)) image.bytes = root->bytes;

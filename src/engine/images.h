@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -86,6 +87,20 @@ class Images {
     ~Draft();
   };
   Task<Draft> draft(std::string parent);
+  // While it lives the root is not dropped, though no image and no box has it yet.
+  class Pin {
+   public:
+    Pin(Images& images, const std::string& key)
+        : pinned_(images.pinned_), at_(pinned_->insert(key)) {}
+    Pin(Pin&& other) noexcept : pinned_(std::move(other.pinned_)), at_(other.at_) {}
+    ~Pin() {
+      if (pinned_) pinned_->erase(at_);
+    }
+
+   private:
+    std::shared_ptr<std::multiset<std::string>> pinned_;
+    std::multiset<std::string>::iterator at_;
+  };
   std::string tree(const Draft& draft) const;       // its "u", a path of the machine
   std::string tree(const std::string& root) const;  // of a root
   Task<void> keep(Draft draft, RootRecord root);    // flushed, named, noted
@@ -113,7 +128,8 @@ class Images {
   Task<void> sweep();
   Task<ImageRecord> import_layout(std::string name, std::string source, Draft draft,
                                   Progress progress);
-  Task<void> drop_roots(std::vector<std::string> keys);
+  Task<std::uint64_t> drop_roots(std::vector<std::string> keys);  // gives how many went
+  Task<void> discard(std::string name);
   Result<void> remove_draft(const std::string& name);
   std::shared_ptr<const Image> image_of(const std::string& root, const ImageConfig& config);
 
@@ -121,6 +137,8 @@ class Images {
   ImageTool tool_;
   std::optional<ImageRecords> records_;
   Fd dir_;  // STATE/pool/images
+  std::shared_ptr<std::multiset<std::string>> pinned_ =
+      std::make_shared<std::multiset<std::string>>();
   std::map<std::string, std::weak_ptr<const Image>> cache_;
   std::map<std::string, Draft> contexts_;
   std::map<std::string, std::shared_ptr<const Image>> lent_;

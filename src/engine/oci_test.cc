@@ -121,6 +121,22 @@ TEST(ImageRecords, ARootStaysWhileSomebodyNeedsIt) {
   EXPECT_EQ(records->unused_roots(100)->size(), 3u);
 }
 
+TEST(ImageRecords, ARootThatSomebodyTookMeanwhileIsNotRemoved) {
+  auto records = ImageRecords::open(":memory:");
+  ASSERT_TRUE(records);
+  ASSERT_TRUE(records->put_root({.key = "base", .reuse = false}, 1));
+  ASSERT_TRUE(records->put_root({.key = "top", .parent = "base", .reuse = false}, 1));
+  ASSERT_EQ(records->unused_roots(100)->size(), 2u);
+  ASSERT_TRUE(records->hold({"box", "top", {}}));
+  EXPECT_FALSE(*records->remove_unneeded_root("top"));
+  EXPECT_FALSE(*records->remove_unneeded_root("base"));
+  EXPECT_TRUE(records->root("base"));
+  ASSERT_TRUE(records->release("box"));
+  EXPECT_TRUE(*records->remove_unneeded_root("top"));
+  EXPECT_FALSE(records->root("top"));
+  EXPECT_FALSE(*records->remove_unneeded_root("top"));
+}
+
 TEST(ImageRecords, WhatIsForReuseStaysForItsTime) {
   auto records = ImageRecords::open(":memory:");
   ASSERT_TRUE(records);
