@@ -15,13 +15,24 @@ namespace glovebox::engine {
 
 namespace {
 
+constexpr std::uint64_t kLookEvery = 16 << 20;  // bytes between two looks at the free space
+
 struct Download {
+  Core& core;
   std::shared_ptr<Registry> registry;
   std::string digest;
   std::uint64_t size = 0;
   std::size_t number = 0, of = 0;
   int folder = -1;
   Images::Progress progress;
+  std::uint64_t looked_at = 0;
+
+  Result<void> passed(std::uint64_t done) {
+    if (progress.bytes) progress.bytes(done, size);
+    if (done < looked_at + kLookEvery && done >= looked_at) return ok;
+    looked_at = done;
+    return core.storage->check_room();
+  }
 };
 
 Task<Fd> download(Download job) {
@@ -29,8 +40,7 @@ Task<Fd> download(Download job) {
   Fd file(::openat(job.folder, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
   if (!file) co_return sys_error("a place for a layer");
   job.progress.line(str("download layer ", job.number, " of ", job.of));
-  Registry::Progress tell;
-  if (job.progress.bytes) tell = [&job](std::uint64_t done) { job.progress.bytes(done, job.size); };
+  Registry::Progress tell = [&job](std::uint64_t done) { return job.passed(done); };
   CO_TRY_DO(co_await job.registry->blob(job.digest, job.size, file.get(), std::move(tell)));
   if (::lseek(file.get(), 0, SEEK_SET) < 0) co_return sys_error("rewind");
   co_return file;
@@ -55,9 +65,9 @@ Task<ImageRecord> Images::pull(Pull request, Progress progress) {
   CO_TRY(config, decode_oci_config(config_text));
   std::vector<Layer> layers;
   for (std::size_t i = 0; i < manifest.layers.size(); ++i) {
-    Download job{registry, manifest.layers[i],     manifest.sizes[i],
-                 i + 1,    manifest.layers.size(), dir_.get(),
-                 progress};
+    Download job{
+        core_,      registry, manifest.layers[i], manifest.sizes[i], i + 1, manifest.layers.size(),
+        dir_.get(), progress};
     layers.push_back({manifest.layers[i], [job] { return download(job); }});
   }
   CO_TRY(top, co_await apply(std::move(layers), progress));

@@ -319,7 +319,7 @@ Task<void> Registry::blob(std::string digest, std::uint64_t size, int file, Prog
         co_return Error{Code::invalid, str("blob ", digest, " is longer than it should be")};
       hash->add(*piece);
       CO_TRY_DO(append(file, *piece));
-      if (progress) progress(done);
+      if (progress) CO_TRY_DO(progress(done));
     }
     if (!whole) {
       if (last.error().code == Code::cancelled) co_return last;

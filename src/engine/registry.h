@@ -42,8 +42,9 @@ class Registry {
   };
   Task<Text> manifest(std::string tag_or_digest);
   Task<std::string> small_blob(std::string digest);  // checked; at most 4 MiB
-  // Into `file`, checked. A connection that breaks is taken up where it broke.
-  using Progress = std::function<void(std::uint64_t done)>;
+  // Into `file`, checked. A connection that breaks is taken up where it broke. An error of
+  // `progress` ends it.
+  using Progress = std::function<Result<void>(std::uint64_t done)>;
   Task<void> blob(std::string digest, std::uint64_t size, int file, Progress progress);
 
  private:
