@@ -88,6 +88,10 @@ TEST(Reference, HasAHostARepositoryAndATag) {
   EXPECT_EQ(local->repository, "a/b");
   EXPECT_EQ(local->tag, "1");
   EXPECT_TRUE(local->plain);
+  EXPECT_TRUE(parse_reference("localhost:5000/a/b")->plain);
+  EXPECT_TRUE(parse_reference("[::1]:5000/a/b")->plain);
+  for (auto foreign : {"127.example.org/a/b", "127.0.0.1.example.org:5000/a/b", "10.0.0.1/a/b"})
+    EXPECT_FALSE(parse_reference(foreign)->plain) << foreign;
   auto pinned = parse_reference("ghcr.io/o/n:tag@" + kDigest);
   ASSERT_TRUE(pinned);
   EXPECT_EQ(pinned->tag, kDigest);

@@ -1,5 +1,6 @@
 #include "engine/registry.h"
 
+#include <arpa/inet.h>
 #include <openssl/evp.h>
 #include <unistd.h>
 
@@ -25,9 +26,13 @@ constexpr const char* kManifests =
     "application/vnd.docker.distribution.manifest.v2+json, "
     "application/vnd.docker.distribution.manifest.list.v2+json";
 
+// "127.example.org" is a name like any other, which leads wherever its owner likes.
 bool of_this_machine(std::string_view host) {
-  host = host.substr(0, host.starts_with('[') ? host.find(']') + 1 : host.find(':'));
-  return host == "localhost" || host == "[::1]" || host.starts_with("127.");
+  if (host == "::1" || host.starts_with("[::1]")) return true;
+  std::string name(host.substr(0, host.find(':')));
+  in_addr address{};
+  return name == "localhost" ||
+         (name.starts_with("127.") && ::inet_pton(AF_INET, name.c_str(), &address) == 1);
 }
 
 std::string base64(std::string_view text) {
@@ -163,6 +168,16 @@ Challenge parse_challenge(std::string_view header) {
   return out;
 }
 
+// Whoever asked for an image chose its registry. Where that sends us on to is its own choice, and
+// must not be what only this machine can reach.
+http::ClientOptions Registry::options_for(const http::Url& to) const {
+  http::ClientOptions options;
+  auto own = http::Url::parse("https://" + reference_.host);
+  const bool home = own && own->host == to.host;
+  if (!home && !reference_.plain) options.reach = net::Reach::public_only;
+  return options;
+}
+
 Task<void> Registry::sign_in(Challenge challenge) {
   std::string basic;
   if (!credentials_.user.empty())
@@ -183,7 +198,7 @@ Task<void> Registry::sign_in(Challenge challenge) {
   path += "&scope=" + http::encode_query(scope);
   http::Headers headers;
   if (!basic.empty()) headers.set("Authorization", basic);
-  http::ClientOptions options;
+  http::ClientOptions options = options_for(target.url);
   options.body_limit = kMaxText;
   http::Client client(loop_, target.url, {}, options);
   CO_TRY(answer, co_await client.call("GET", path, {}, std::move(headers)), "sign in");
@@ -213,7 +228,8 @@ Task<http::StreamResponse> Registry::get(std::string path, std::string accept, s
     // Not to whom it sends us on: those have addresses that are signed.
     if (home && !authorization_.empty())
       headers.set("Authorization", std::string(authorization_.reveal()));
-    client_ = std::make_unique<http::Client>(loop_, target.url);
+    client_ =
+        std::make_unique<http::Client>(loop_, target.url, http::Headers(), options_for(target.url));
     CO_TRY(answer, co_await client_->open("GET", target.path, {}, std::move(headers)), "registry ",
            target.url.host);
     if (answer.status == 401 && home && !signed_in) {

@@ -50,6 +50,7 @@ class Registry {
  private:
   Task<http::StreamResponse> get(std::string path, std::string accept, std::uint64_t from);
   Task<void> sign_in(Challenge challenge);
+  http::ClientOptions options_for(const http::Url& to) const;
   net::Loop& loop_;
   Reference reference_;
   Credentials credentials_;
