@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/random.h"
 #include "engine/core.h"
+#include "engine/oci.h"
 #include "engine/sha256.h"
 #include "net/task.h"
 #include "sys/btrfs.h"
@@ -128,13 +129,16 @@ Result<void> Images::check_name(const std::string& name) const {
   auto fits = [](char c) {
     return plain(c) || std::string_view("._-/:").find(c) != std::string_view::npos;
   };
-  if (name.empty() || name.size() > kMaxName || !plain(name[0]) ||
-      !std::ranges::all_of(name, fits) || name.find("//") != name.npos ||
+  auto digest_at = std::min(name.find('@'), name.size());
+  std::string_view before = std::string_view(name).substr(0, digest_at);
+  if (before.empty() || before.size() > kMaxName || !plain(before[0]) ||
+      !std::ranges::all_of(before, fits) || before.find("//") != before.npos ||
+      (digest_at < name.size() && !check_digest(name.substr(digest_at + 1))) ||
       name.starts_with("sha256:") || name.starts_with("build:"))
-    return Error{
-        Code::invalid,
-        str("image name '", valid_utf8(name),
-            "': letters, digits and . _ - / : after a letter or digit, at most ", kMaxName)};
+    return Error{Code::invalid,
+                 str("image name '", valid_utf8(name),
+                     "': letters, digits and . _ - / : after a letter or digit, at most ", kMaxName,
+                     ", and perhaps @sha256: with a digest")};
   if (name == "host")
     return Error{Code::conflict, "'host' is this machine's own image and cannot be replaced"};
   return ok;

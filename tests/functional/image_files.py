@@ -113,13 +113,16 @@ class OciImage:
                 {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": self.digest, "size": len(self.manifest),
                  "platform": {"os": "linux", "architecture": machine}}]}).encode()
 
-    def layout(self, name=None, damage=None):
-        """As an OCI layout in a tar. `damage` is the digest of a blob to spoil."""
-        tar = Tar().add("oci-layout", '{"imageLayoutVersion":"1.0.0"}')
+    def layout_index(self, name=None):
         entry = {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": self.digest, "size": len(self.manifest)}
         if name:
             entry["annotations"] = {"io.containerd.image.name": name}
-        tar.add("index.json", json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+        return json.dumps({"schemaVersion": 2, "manifests": [entry]})
+
+    def layout(self, name=None, damage=None):
+        """As an OCI layout in a tar. `damage` is the digest of a blob to spoil."""
+        tar = Tar().add("oci-layout", '{"imageLayoutVersion":"1.0.0"}')
+        tar.add("index.json", self.layout_index(name))
         for key, blob in self.blobs.items():
             tar.add("blobs/sha256/" + key[7:], blob[:-1] + b"!" if key == damage else blob)
         return tar.done()

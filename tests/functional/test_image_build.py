@@ -93,6 +93,7 @@ def test_build(tmp):
             for text, what in (("FROM shell:1\nRUN exit 7\n", "line 2: RUN: ended with exit code 7"),
                                ("FROM shell:1\nCOPY missing /x\n", "missing"), ("FROM shell:1\nNONSENSE\n", "line 2"),
                                ("FROM shell:1\nCOPY ../../etc/shadow /x\n", "upwards"), ("RUN true\n", "FROM"),
+                               ("FROM shell:1\nENV A=" + "x" * 9000 + "\n" + "ENV A=$A$A\n" * 4, "longer than"),
                                ("FROM shell:1\nADD http://127.0.0.1/x /x\n", "not fetched"), ("FROM shell:1\nCOPY --from=nowhere a b\n", "nowhere")):
                 lines, image, error = build(api, text, files=context(), name="bad:1")
                 assert image is None and error and what in error["error"], (text, error, lines)

@@ -148,6 +148,9 @@ def test_pull(tmp):
             registry.faults = {}
             done, lines = pull(api, f"{name}@{second.digest}", name="by-digest")
             equal(done.get("digest"), second.digest, done)
+            done, lines = pull(api, f"{name}@{second.digest}")
+            equal(done.get("name"), f"{name}@{second.digest}", done)
+            api.call("DELETE", "/images/" + urllib.parse.quote(f"{name}@{second.digest}", safe="")).expect(204)
         for what, faults in {"redirected": {"redirect": True}, "broken off twice and taken up": {"break": 2},
                              "broken off, from the start again": {"break": 1, "no ranges": True}}.items():
             with check(f"blobs that are {what}"):

@@ -132,7 +132,7 @@ def test_hostile(tmp):
         with check("nothing of them is left"):
             eventually(lambda: roots(gb) == clean, 20, "the store is as it was")
         with check("names that are none"):
-            for name in ("", "host", "../x", "a b", "sha256:" + "0" * 64, "x" * 300, "a//b"):
+            for name in ("", "host", "../x", "a b", "sha256:" + "0" * 64, "x" * 300, "a//b", "a@b", "a@sha256:0", "@sha256:" + "0" * 64):
                 answer = import_image(api, Tar().add("f", "1").done(), name)
                 assert answer.status in (400, 409), (name, answer)
         with check("proc, dev and etc that are links are replaced before anything is mounted there"):
@@ -159,6 +159,17 @@ def test_hostile(tmp):
             assert answer.status in (400, 501) and "m68k" in answer.text, answer
             del image.blobs[layer]
             import_image(api, image.layout("x:1")).refused(400)
+        with check("an environment that no launcher takes, and a blob that is a hole"):
+            env = [f"A{number}=" + "x" * 15_000 for number in range(10)]
+            answer = import_image(api, OciImage([root_tar()], {"Env": env}).layout("x:1")).refused(400)
+            assert "environment" in answer.text, answer
+            tar = Tar().add("oci-layout", '{"imageLayoutVersion":"1.0.0"}')
+            tar.add("index.json", image.layout_index())
+            sparse = {"GNU.sparse.size": str(8 << 30), "GNU.sparse.numblocks": "1", "GNU.sparse.map": "0,0"}
+            tar.add("blobs/sha256/" + image.digest[7:], b"", pax=sparse)
+            answer = import_image(api, tar.done(), "x:1").refused(400)
+            assert "holes" in answer.text, answer
+            api.delete(api.create().id).expect()
         check.done()
 
 
