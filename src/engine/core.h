@@ -294,6 +294,7 @@ struct Core {
   bool rebooted = false;  // since an engine was last here
   std::atomic<bool> stopping =
       false;  // read by the pool's threads: what can wait for the next start does
+  std::unique_ptr<Images> images;  // before the pool, whose threads flush its records
   net::Pool pool{4};
   net::Pool killers{1};  // a delete must not queue behind the removal of somebody's million files
   std::unique_ptr<Pools> pools;
@@ -306,7 +307,6 @@ struct Core {
   // Called when a sandbox's name, ports or access have changed, and when it has ended.
   std::function<void(const std::string& id)> on_change = [](const std::string&) {};
   double link_share = 0;  // of the boxes that were asked for lately, how many with a link
-  std::unique_ptr<Images> images;
   std::unique_ptr<Volumes> volumes;
 };
 

@@ -32,7 +32,11 @@ std::shared_ptr<Box> Core::find(const std::string& id_or_name) const {
 }
 
 Task<void> Core::synced() {
-  std::function<Result<void>()> sync = [this] { return records->sync(); };
+  // What a record's files begin with first: without it the record says too little.
+  std::function<Result<void>()> sync = [this]() -> Result<void> {
+    TRY_DO(images->records().sync());
+    return records->sync();
+  };
   co_return co_await pool.run(std::move(sync));
 }
 

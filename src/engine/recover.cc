@@ -45,6 +45,22 @@ Result<std::vector<std::string>> names_in(const std::string& directory) {
   return names;
 }
 
+// What holds it may have been lost with the power. Its files are nothing without what they began
+// with: if that cannot be found the box is not started over another root.
+std::shared_ptr<const Image> image_of(Core& core, const wire::SandboxRecord& record) {
+  if (auto held = core.images->held(record.id)) return held;
+  if (record.status == wire::State::pending || core.images->is_default(record.image))
+    return core.image;
+  auto found = core.images->held("snapshot:" + record.snapshot_id);
+  if (!found) found = core.images->resolve(record.image).value_or(nullptr);
+  if (found && core.images->hold(record.id, *found)) return found;
+  log::error("sandbox.image_lost", {{"sandbox", record.id}, {"image", record.image}});
+  auto lost = std::make_shared<Image>();
+  lost->root = "pool/images/lost";
+  lost->generation = "lost";
+  return lost;
+}
+
 }  // namespace
 
 Task<void> Core::open() {
@@ -185,8 +201,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   }
   auto box = std::make_shared<Box>();
   box->record = record;
-  auto other = images->held(record.id);
-  box->plan = {.image = other ? other : image, .volumes = record.file_systems};
+  box->plan = {.image = image_of(*this, record), .volumes = record.file_systems};
   box->base = row.base;
   box->settled = true;
   boxes[record.id] = box;

@@ -2,9 +2,11 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
+import contextlib
 import gzip
 import os
 import socket
+import sqlite3
 import tarfile
 import urllib.parse
 
@@ -203,6 +205,14 @@ def test_with_others(tmp):
             assert gb_box(gb, claimed).sh("cat /etc/which").ok().stdout in ("old\n", "new\n")
         with check("a new one has what the name means now"):
             equal(gb_box(gb, api.create(image="img:1").id).sh("cat /etc/which").ok().stdout, "new\n")
+        with check("so does one whose hold on its image was lost with the power"):
+            held = api.create(image="img:1")
+            with contextlib.closing(sqlite3.connect(gb.engine_path("images.db"))) as db, db:
+                equal(db.execute("DELETE FROM uses WHERE user = ?", (held.id,)).rowcount, 1)
+            gb.kill_engine()
+            api = api_of(gb)
+            copy = api.call("POST", f"/sandboxes/{held.id}/copy?times=1").expect(200, 201).json["sandboxes"][0]["sandbox_id"]
+            equal(gb_box(gb, copy).sh("cat /etc/which").ok().stdout, "new\n")
         with check("and when all are gone, the old files go"):
             api.delete_all()
             api.call("DELETE", f"/snapshots/{taken}").expect(200, 202, 204)
