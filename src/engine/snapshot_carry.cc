@@ -101,6 +101,17 @@ Task<wire::SnapshotRecord> Core::import_snapshot(Source source) {
   wire::CreateSandbox spec;
   spec.image = record.source.image;
   CO_TRY(plan, plan_of(spec));
+  const std::string& here = plan.image->generation;
+  if (const std::string& there = record.image_generation; !there.empty() && there != here) {
+    if (plan.image != image)
+      co_return Error{Code::conflict,
+                      str("image ", valid_utf8(spec.image),
+                          " is another here than the one the files were taken above"),
+                      "IMAGE_DIFFERS"};
+    // Two machines are seldom quite alike, and few files depend on it.
+    log::warn("snapshot.image_differs", {{"there", valid_utf8(there)}, {"here", here}});
+  }
+  record.image_generation = here;
   record.id = random_id(kIdLength);
   record.temporary = true;
   if (record.created_at == 0) record.created_at = system_clock().unix_ms();

@@ -135,6 +135,7 @@ def test_strangers(tmp):
     with Glovebox(tmp) as gb:
         check, api = Checks(), api_of(gb)
         snapshots = Snapshots(api)
+        api.call("POST", "/images?name=img:1", root_tar()).expect(201)
         box = api.create()
         box.sh("echo then > /file").ok()
         good = snapshots.export(snapshots.take(box.id)["id"])
@@ -153,6 +154,7 @@ def test_strangers(tmp):
         refused("a head that is no JSON", frame(0, b"{") + good[100:])
         refused("another format", file_of(tar(), {"format": 2}), 501)
         refused("an image that is not here", file_of(tar(), {"format": 1, "sandbox": {"image": "nobody/has:this"}}))
+        refused("an image that is another here", file_of(tar(), {"format": 1, "image_generation": "other", "sandbox": {"image": "img:1"}}), 409)
         refused("a sandbox that cannot be", file_of(tar(), {"format": 1, "sandbox": {"resources": {"disk_mb": -5}}}))
         refused("one byte changed", good[:-200] + bytes([good[-200] ^ 1]) + good[-199:])
         refused("cut short", good[:-1])
