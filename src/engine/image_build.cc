@@ -77,6 +77,15 @@ class StepBox {
   std::string id_;
 };
 
+// If the build does not wait for it any more, it goes as soon as it is there.
+Task<std::shared_ptr<StepBox>> make_box(Core& core, wire::CreateSandbox spec) {
+  std::string lent = spec.image;
+  auto made = co_await core.create(std::move(spec));
+  core.images->take_back(lent);
+  if (!made) co_return std::move(made.error());
+  co_return std::make_shared<StepBox>(core, made->id);
+}
+
 // Output in lines, whatever pieces it comes in.
 class Lines {
  public:
@@ -252,14 +261,11 @@ Task<void> Builder::run_step(Instruction step) {
   spec.image = name;
   spec.resources = {2.0, 2048, 20480};
   spec.timeout_secs = images_.core().options.max_timeout_secs;
-  auto made =
-      co_await images_.core().finish("build sandbox", images_.core().create(std::move(spec)));
-  images_.take_back(name);
-  if (!made) co_return std::move(made.error());
-  StepBox box(images_.core(), made->id);
-  CO_TRY_DO(co_await execute(box.id(), std::move(argv), std::move(env)));
+  Core& core = images_.core();
+  CO_TRY(box, co_await core.finish("build sandbox", make_box(core, std::move(spec))));
+  CO_TRY_DO(co_await execute(box->id(), std::move(argv), std::move(env)));
   CO_FAULT("image.build.after_run");
-  CO_TRY(draft, co_await images_.draft_of_box(box.id()));
+  CO_TRY(draft, co_await images_.draft_of_box(box->id()));
   co_return co_await keep(std::move(draft), std::move(key), 0, 0);
 }
 

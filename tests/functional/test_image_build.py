@@ -131,6 +131,12 @@ def test_build(tmp):
                 if json.loads(data).get("line") == "begun":
                     break
             events.close()
+            for number in range(5):  # and while that step's sandbox is being made
+                events = api.events("POST", "/images/builds", {"name": "slow:1", "dockerfile": f"FROM shell:1\nRUN sleep 1000 # {number}\n"}, timeout=60)
+                for _, data in events:
+                    if json.loads(data).get("line", "").startswith("step 2"):
+                        break
+                events.close()
             eventually(lambda: not [s for s in api.alive() if s.get("image", "").startswith("build:")], 30, "its sandbox is gone")
             eventually(lambda: not [r for r in roots(gb) if r.startswith(".new-")], 30, "no draft is left")
         check.done()
