@@ -58,6 +58,7 @@ void IngressLink::start() {
 }
 
 Task<void> IngressLink::close() {
+  closing_ = true;
   if (line_) hang_up(line_);
   return work_.finish(5s);
 }
@@ -102,9 +103,13 @@ Task<void> IngressLink::follow() {
     say(line, {.key_hashes = key_hashes_});
     log::info("ingress.linked");
     auto heard = co_await listen(line);
+    // A wait on a socket that we closed ourselves, because it did not take what we said, ends like
+    // one that is cancelled; only the latter is the end of this.
+    const bool we_closed = line->socket->closed();
     hang_up(line);
-    if (heard.error().code == Code::cancelled) co_return ok;
+    if (closing_ || (heard.error().code == Code::cancelled && !we_closed)) co_return ok;
     log::warn("ingress.lost", {{"why", heard.error().what}});
+    CO_TRY_DO(co_await net::sleep(kLookAgain));
   }
 }
 
@@ -118,15 +123,19 @@ Task<void> IngressLink::listen(LinePtr line) {
       if (!packet && packet.error().code == Code::exhausted) break;
       if (!packet) co_return std::move(packet.error());
       if (packet->bytes.empty()) co_return Error{Code::unavailable, "it went away"};
-      CO_TRY(ask, wire::decode_ingress_ask(packet->bytes));
-      if (ask.what == wire::IngressAsk::What::release) {
-        if (auto held = line->holds.find(ask.box); held != line->holds.end())
+      auto ask = wire::decode_ingress_ask(packet->bytes);
+      if (!ask) {  // one bad question is no reason to let go of all that is held
+        log::warn("ingress.bad_question", {{"why", ask.error().what}});
+        continue;
+      }
+      if (ask->what == wire::IngressAsk::What::release) {
+        if (auto held = line->holds.find(ask->box); held != line->holds.end())
           line->holds.erase(held);
         continue;
       }
       if (line->asked >= kAsked) co_return Error{Code::exhausted, "it asks too much at once"};
       ++line->asked;
-      work_.spawn("ingress.answer", answer(line, std::move(ask)));
+      work_.spawn("ingress.answer", answer(line, std::move(*ask)));
     }
   }
 }

@@ -62,6 +62,7 @@ class IngressLink {
   const std::string socket_;
   std::vector<std::string> key_hashes_;
   LinePtr line_;
+  bool closing_ = false;
   net::Pool pool_{1};
   net::TaskGroup work_;
 };

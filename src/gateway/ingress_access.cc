@@ -1,6 +1,7 @@
 // Who may go to a port, and what of their credentials is not for the box.
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <span>
 
@@ -19,6 +20,7 @@ metrics::Counter refused_total("ingress_refused_total",
 constexpr std::string_view kTokenHeader = "X-Glovebox-Token";
 constexpr std::string_view kTokenPrefix = "gb1.";  // wire/token.h
 constexpr std::size_t kTokensKept = 64;
+constexpr std::size_t kTokenMost = 4096;  // that the link carries (wire/ingress.cc)
 constexpr Millis kTokenLimit{20'000};
 
 // The token of "Bearer TOKEN"; "" for another scheme.
@@ -64,8 +66,18 @@ Error refuse(Source& source, Error error) {
   return error;
 }
 
+// What no token looks like does not go onto the link, which all boxes share.
+bool is_token(std::string_view text) {
+  return text.size() <= kTokenMost && std::ranges::all_of(text, [](char c) {
+           return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
+                  c == '.' || c == '-' || c == '_';
+         });
+}
+
 // Good tokens are remembered until they end, so that not every request asks the engine.
 Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token) {
+  if (!is_token(token))
+    co_return Error{Code::unauthenticated, "the token is not valid here and now", "INVALID_TOKEN"};
   const std::int64_t now = system_clock().unix_ms();
   if (auto seen = box->tokens.find(token);
       seen != box->tokens.end() && seen->second.first == port && seen->second.second > now)

@@ -19,6 +19,7 @@ using net::Descriptor;
 namespace {
 constexpr std::size_t kWaiting = 16'384;
 constexpr Millis kWriteLimit{10'000};
+constexpr int kAgain = 2;  // a question that was under way while the link broke; not the one why
 }  // namespace
 
 Result<std::shared_ptr<EngineLink>> EngineLink::open(net::Loop& loop, const std::string& path,
@@ -168,7 +169,7 @@ Task<EngineLink::Answer> EngineLink::ask(std::shared_ptr<EngineLink> self, wire:
                                          Millis absent, Millis limit) {
   const Error nobody{Code::unavailable, "the engine is not there", "ENGINE_UNAVAILABLE"};
   net::Deadline deadline(limit);
-  for (;;) {
+  for (int losses = 0;;) {
     net::Deadline patience(std::min(absent, deadline.left()));
     while (!self->line_) {
       auto came = co_await self->comes_.wait(patience.left());
@@ -191,6 +192,7 @@ Task<EngineLink::Answer> EngineLink::ask(std::shared_ptr<EngineLink> self, wire:
       if (call->answer.say.error) co_return std::move(*call->answer.say.error);
       co_return std::move(call->answer);
     }
+    if (call->lost && ++losses > kAgain) co_return nobody;
     if (call->lost && deadline.left() > 0ms) continue;
     if (what.what == wire::IngressAsk::What::hold && !call->lost)
       self->given_up_[what.number] = what.box;
