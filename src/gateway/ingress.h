@@ -30,6 +30,8 @@ struct IngressLimits {
   std::size_t head = 32 * 1024, headers = 100;
   std::size_t verified_body = 1 << 20;    // lies in memory until its signature was seen
   std::size_t bodies_in_memory = 64;      // of those, at a time
+  std::size_t bodies_of_source = 4;       // of those, from one source
+  Millis verified_time{10'000};           // for all of such a body to arrive
   std::size_t box_connections = 512;      // to one box, at a time
   std::size_t idle_box_connections = 32;  // kept for the next request, of one port
   Millis head_time{15'000};               // first byte of a head to its last

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "gateway/ingress_impl.h"
+#include "http/text.h"
 #include "net/task.h"
 
 namespace glovebox::gateway {
@@ -37,10 +38,20 @@ std::string hash_of(std::string_view text) {
   return hex(std::span(digest).first(size));
 }
 
+constexpr std::string_view kCredentials[] = {"Authorization", "X-Api-Key", kTokenHeader};
+
+// Only the first would be looked at, and all would go on.
+bool has_two(const http::Headers& headers) {
+  return std::ranges::any_of(kCredentials, [&](std::string_view credential) {
+    return std::ranges::count_if(headers.all(), [&](const auto& header) {
+             return http::same_name(header.first, credential);
+           }) > 1;
+  });
+}
+
 // A key of ours that a client sends along by mistake would be the box's from then on.
 bool has_our_key(const Ingress::Impl& impl, const http::Headers& headers) {
-  for (std::string_view name :
-       {std::string_view("Authorization"), std::string_view("X-Api-Key"), kTokenHeader}) {
+  for (std::string_view name : kCredentials) {
     auto value = headers.get(name);
     if (!value) continue;
     std::string_view text = bearer(*value).empty() ? trim(*value) : bearer(*value);
@@ -98,8 +109,9 @@ Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token) {
 
 Task<void> check_access(ImplPtr impl, BoxPtr box, const wire::IngressPort* port, SourcePtr source,
                         http::Headers* headers) {
-  if (!source->refusals.has())
-    co_return Error{Code::exhausted, "too many refused requests", "TOO_MANY_REFUSED"};
+  if (has_two(*headers))
+    co_return Error{Code::invalid, "a header with a credential stands there twice",
+                    "DUPLICATE_CREDENTIAL"};
   if (!port)
     co_return refuse(
         *source, {Code::not_found, "this port of the sandbox is not exposed", "PORT_NOT_EXPOSED"});

@@ -33,9 +33,10 @@ Task<void> wake(ImplPtr impl, BoxPtr box, std::shared_ptr<KnownBox::Wake> waking
   box->held = answer.has_value();
   if (answer && answer->say.woke) {
     box->woken = Steady::now();
-    if (source) (void)source->wakes.take();
     wakes_total.add();
     wake_seconds.observe(std::chrono::duration<double>(Steady::now() - begun).count());
+  } else if (source && may_wake) {
+    source->wakes.put_back();
   }
   waking->result = answer ? Result<void>(ok) : Result<void>(std::move(answer.error()));
   waking->done.notify();
@@ -44,7 +45,8 @@ Task<void> wake(ImplPtr impl, BoxPtr box, std::shared_ptr<KnownBox::Wake> waking
 
 std::shared_ptr<KnownBox::Wake> start_wake(const ImplPtr& impl, const BoxPtr& box,
                                            SourcePtr source) {
-  const bool may_wake = !source || source->wakes.has();
+  // Taken before, so that many at once do not all pass with the same one.
+  const bool may_wake = !source || source->wakes.take();
   auto waking = std::make_shared<KnownBox::Wake>();
   box->waking = waking;
   impl->tasks.spawn("ingress.wake", wake(impl, box, waking, std::move(source), may_wake));
@@ -55,6 +57,8 @@ std::shared_ptr<KnownBox::Wake> start_wake(const ImplPtr& impl, const BoxPtr& bo
 std::string own_name(const std::string& id, const KnownBox& box) {
   return str(id, '#', reinterpret_cast<std::uintptr_t>(&box));
 }
+
+}  // namespace
 
 // A port that is not exposed any more is shut for those who are in, too.
 Task<void> cut_sockets(ImplPtr impl, BoxPtr before) {
@@ -68,8 +72,6 @@ Task<void> cut_sockets(ImplPtr impl, BoxPtr before) {
   }
   co_return ok;
 }
-
-}  // namespace
 
 UpstreamPtr UpstreamPool::take(Millis age) {
   const auto now = Steady::now();
@@ -121,19 +123,22 @@ Task<BoxPtr> find_box(ImplPtr impl, std::string label) {
 
 void box_changed(ImplPtr impl, const std::string& id) {
   ++impl->changes;
+  // Of those that changed before, and have names of their own, too.
+  for (auto one = impl->boxes.lower_bound(id);
+       one != impl->boxes.end() && one->first.starts_with(id); ++one)
+    if (one->second->box.id == id && !one->second->sockets.empty())
+      impl->tasks.spawn("ingress.cut", cut_sockets(impl, one->second));
   auto found = impl->boxes.find(id);
   if (found == impl->boxes.end()) return;
   BoxPtr before = std::move(found->second);
   impl->boxes.erase(found);
   std::erase_if(impl->labels, [&](const auto& label) { return label.second == id; });
-  std::erase_if(before->sockets, [](const auto& socket) { return socket.second.expired(); });
   before->ports.clear();
   before->over = true;
   if (before->users > 0 || before->held || before->waking) {
     // It is let go by its last user: kept under a name of its own until then.
     impl->boxes[own_name(id, *before)] = before;
   }
-  if (!before->sockets.empty()) impl->tasks.spawn("ingress.cut", cut_sockets(impl, before));
 }
 
 void engine_came(ImplPtr impl) {
@@ -144,6 +149,11 @@ void engine_came(ImplPtr impl) {
     box->held = false;
     if (box->users > 0 && !box->waking) (void)start_wake(impl, box, nullptr);
   }
+  // What is known of their ports, too.
+  std::set<std::string> ids;
+  for (const auto& [name, box] : impl->boxes)
+    if (!name.contains('#') || !box->sockets.empty()) ids.insert(box->box.id);
+  for (const std::string& id : ids) box_changed(impl, id);
 }
 
 void sweep_boxes(Ingress::Impl& impl) {
@@ -151,10 +161,9 @@ void sweep_boxes(Ingress::Impl& impl) {
   std::erase_if(impl.boxes, [&](auto& entry) {
     KnownBox& box = *entry.second;
     if (box.users > 0 || box.waking) return false;
-    if (box.held && now - box.last_use > impl.options.limits.hold_on) {
-      box.held = false;
-      impl.engine->release(box.box.id);
-    }
+    // Where there is no room for saying it the engine would hold it for ever: said again next time.
+    if (box.held && now - box.last_use > impl.options.limits.hold_on)
+      box.held = !impl.engine->release(box.box.id) && impl.engine->linked();
     for (auto& [port, pool] : box.ports)
       std::erase_if(pool.idle,
                     [&](const auto& idle) { return now - idle->idle_since > kIdleUpstream; });
@@ -167,6 +176,8 @@ void sweep_boxes(Ingress::Impl& impl) {
 
 Task<std::shared_ptr<BoxUse>> use_box(ImplPtr impl, BoxPtr box, SourcePtr source) {
   auto use = std::make_shared<BoxUse>(box);
+  // It changed since it was found: somebody has to let go of it all the same.
+  if (box->over) impl->boxes[own_name(box->box.id, *box)] = box;
   while (!box->held) {
     auto waking = box->waking;
     const bool mine = !waking;
@@ -184,6 +195,7 @@ Task<UpstreamPtr> connect_box(ImplPtr impl, BoxPtr box, int port) {
   if (*box->connections >= impl->options.limits.box_connections)
     co_return Error{Code::exhausted, "too many connections to this sandbox",
                     "TOO_MANY_CONNECTIONS"};
+  const Counted dialing(*box->connections);  // among them already now
   const IngressLimits& limits = impl->options.limits;
   const wire::IngressAsk ask{
       .what = What::dial, .box = box->box.id, .generation = box->box.generation, .port = port};

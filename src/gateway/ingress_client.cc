@@ -78,37 +78,43 @@ Task<void> answer_own(ClientPtr client, ExchangePtr exchange) {
   co_return Error{Code::not_found, "there is nothing at this path", "NOT_FOUND"};
 }
 
-// A signed port: all of the body is read and looked at before anything wakes.
-Task<void> check_signature(ClientPtr client, ExchangePtr exchange, BoxPtr box,
-                           const wire::IngressPort* port) {
+// All of a body that must be seen before anything wakes, into memory.
+Task<void> read_whole(ClientPtr client, ExchangePtr exchange) {
   Ingress::Impl& impl = *client->impl;
   const IngressLimits& limits = impl.options.limits;
-  if (!impl.options.verify)
-    co_return Error{Code::unavailable, "signatures cannot be checked here", "NO_VERIFIER"};
   const auto length = client->parser->content_length();
   const Error too_large{Code::too_large, str("the body may have ", limits.verified_body, " bytes"),
                         "TOO_LARGE"};
   if (length && *length > limits.verified_body) co_return too_large;
-  if (impl.bodies >= limits.bodies_in_memory)
+  if (impl.bodies >= limits.bodies_in_memory || client->source->bodies >= limits.bodies_of_source)
     co_return Error{Code::exhausted, "too many deliveries at once", "TOO_BUSY"};
-  ++impl.bodies;
+  const Counted here(impl.bodies), of_source(client->source->bodies);
   const auto since = Steady::now();
-  Result<void> read = ok;
-  while (read) {
-    auto piece = co_await read_piece(client, exchange, since, exchange->body.size());
-    if (!piece)
-      read = std::move(piece.error());
-    else if (piece->empty())
-      break;
-    else if (exchange->body.size() + piece->size() > limits.verified_body)
-      read = too_large;
-    else
-      exchange->body += *piece;
+  exchange->body_until = net::Deadline(limits.verified_time);
+  for (;;) {
+    CO_TRY(piece, co_await read_piece(client, exchange, since, exchange->body.size()));
+    if (piece.empty()) break;
+    if (exchange->body.size() + piece.size() > limits.verified_body) co_return too_large;
+    exchange->body += piece;
   }
-  --impl.bodies;
-  CO_TRY_DO(std::move(read));
   exchange->body_read = true;
-  auto good = impl.options.verify(box->box, *port, exchange->request.headers, exchange->body);
+  co_return ok;
+}
+
+// A signed port: all of the body is read and looked at before anything wakes.
+Task<void> check_signature(ClientPtr client, ExchangePtr exchange, BoxPtr box,
+                           const wire::IngressPort* port) {
+  const IngressOptions& options = client->impl->options;
+  if (!options.verify)
+    co_return Error{Code::unavailable, "signatures cannot be checked here", "NO_VERIFIER"};
+  // What cannot be genuine takes none of the few places for bodies.
+  for (auto name : {"webhook-id", "webhook-timestamp", "webhook-signature"}) {
+    if (exchange->request.headers.get(name)) continue;
+    (void)client->source->refusals.take();
+    co_return Error{Code::unauthenticated, str("webhook: no ", name)};
+  }
+  CO_TRY_DO(co_await read_whole(client, exchange));
+  auto good = options.verify(box->box, *port, exchange->request.headers, exchange->body);
   if (!good) {
     (void)client->source->refusals.take();
     co_return std::move(good.error());
@@ -118,6 +124,8 @@ Task<void> check_signature(ClientPtr client, ExchangePtr exchange, BoxPtr box,
 }
 
 Task<void> to_port(ClientPtr client, ExchangePtr exchange, IngressRoute route) {
+  if (!client->source->refusals.has())
+    co_return Error{Code::exhausted, "too many refused requests", "TOO_MANY_REFUSED"};
   ImplPtr impl = client->impl;
   auto box = co_await find_box(impl, route.label);
   if (!box) {
@@ -261,14 +269,17 @@ Task<std::string> read_piece(ClientPtr client, ExchangePtr exchange, Steady::tim
       exchange->expects = false;
       if (*used > 0) continue;
     }
+    const Millis left = exchange->body_until.left();
     if (std::exchange(exchange->expects, false))
-      CO_TRY_DO(co_await client->stream->write_all("HTTP/1.1 100 Continue\r\n\r\n", limits.write));
+      CO_TRY_DO(co_await client->stream->write_all("HTTP/1.1 100 Continue\r\n\r\n",
+                                                   std::min(limits.write, left)));
     // One byte every now and then is not a body.
     const auto so_far = std::chrono::duration_cast<Millis>(Steady::now() - since);
-    const bool trickles = so_far > limits.body_pause &&
-                          seen < limits.body_rate * static_cast<std::size_t>(so_far.count()) / 1000;
+    const bool trickles =
+        left == 0ms || (so_far > limits.body_pause &&
+                        seen < limits.body_rate * static_cast<std::size_t>(so_far.count()) / 1000);
     auto got = trickles ? Result<bool>(Error{Code::timeout, "it trickles"})
-                        : co_await read_more(client, limits.body_pause);
+                        : co_await read_more(client, std::min(limits.body_pause, left));
     if (got && *got) continue;
     client->close = true;
     client->linger = !got && got.error().code == Code::timeout;

@@ -100,7 +100,7 @@ Result<void> EngineLink::take(std::string_view bytes, std::vector<Fd> fds) {
   if (found == calls_.end()) {
     // Nobody would let go of what is held for nobody.
     if (auto hold = given_up_.find(say.number); hold != given_up_.end()) {
-      if (!say.error) release(hold->second);
+      if (!say.error) (void)release(hold->second);
       given_up_.erase(hold);
     }
     return ok;
@@ -161,8 +161,8 @@ Task<void> EngineLink::flush(std::shared_ptr<Descriptor> line) {
   co_return ok;
 }
 
-void EngineLink::release(const std::string& box) {
-  (void)send({.what = wire::IngressAsk::What::release, .box = box});
+bool EngineLink::release(const std::string& box) {
+  return send({.what = wire::IngressAsk::What::release, .box = box});
 }
 
 Task<EngineLink::Answer> EngineLink::ask(std::shared_ptr<EngineLink> self, wire::IngressAsk what,

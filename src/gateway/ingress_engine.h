@@ -35,7 +35,7 @@ class EngineLink {
   // error. Code::unavailable: there has been no engine for `absent`.
   static Task<Answer> ask(std::shared_ptr<EngineLink> self, wire::IngressAsk what, Millis absent,
                           Millis limit);
-  void release(const std::string& box);
+  bool release(const std::string& box);  // false: not said
   bool linked() const { return line_ != nullptr; }
   Task<void> close();
 

@@ -4,6 +4,7 @@
 #include "gateway/ingress_head.h"
 #include "gateway/ingress_impl.h"
 #include "http/message.h"
+#include "net/deadline.h"
 
 namespace glovebox::gateway {
 
@@ -35,7 +36,8 @@ struct Exchange {
   std::string body;                 // that was read before: of a signed port
   bool body_read = false;           // all of it is in `body`
   std::function<void()> not_taken;  // of IngressOptions::verify
-  bool sending = false;             // something of the body has gone
+  net::Deadline body_until{net::kForever};
+  bool sending = false;  // something of the body has gone
 
   UpstreamPtr upstream;
   std::unique_ptr<http::Parser> answer;

@@ -26,10 +26,18 @@ struct Source {
         wakes(limits.wakes_per_second, limits.wake_burst),
         refusals(limits.refusals_per_second, limits.refusal_burst) {}
   Pace requests, wakes, refusals;
-  std::size_t connections = 0;
+  std::size_t connections = 0, bodies = 0;
   Steady::time_point seen = Steady::now();
 };
 using SourcePtr = std::shared_ptr<Source>;
+
+// One more, for as long as it lives.
+struct Counted {
+  explicit Counted(std::size_t& of) : count(of) { ++count; }
+  Counted(const Counted&) = delete;
+  ~Counted() { --count; }
+  std::size_t& count;
+};
 
 // A connection to a box's port, or to another part.
 struct Upstream {
@@ -113,6 +121,7 @@ Task<BoxPtr> find_box(ImplPtr impl, std::string label);
 // Wakes the box and keeps it awake for as long as what this gives lives.
 Task<std::shared_ptr<BoxUse>> use_box(ImplPtr impl, BoxPtr box, SourcePtr source);
 Task<UpstreamPtr> connect_box(ImplPtr impl, BoxPtr box, int port);
+Task<void> cut_sockets(ImplPtr impl, BoxPtr before);
 void box_changed(ImplPtr impl, const std::string& id);
 void engine_came(ImplPtr impl);
 void sweep_boxes(Ingress::Impl& impl);

@@ -100,17 +100,21 @@ Task<void> client_side(ClientPtr client, ExchangePtr exchange, bool chunked) {
 
 Task<bool> read_answer(const ClientPtr& client, ExchangePtr exchange) {
   Upstream& upstream = *exchange->upstream;
-  auto got = co_await upstream.stream->read_some(upstream.input.room(), exchange->patience);
-  if (got) {
-    upstream.input.filled(*got);
-    if (*got > 0) exchange->silent = false;
-    co_return *got > 0;
+  for (;;) {
+    // As long as the client sends, which has limits of its own, no answer is late.
+    const bool sending = !exchange->sent_whole;
+    auto got = co_await upstream.stream->read_some(upstream.input.room(), exchange->patience);
+    if (got) {
+      upstream.input.filled(*got);
+      if (*got > 0) exchange->silent = false;
+      co_return *got > 0;
+    }
+    if (got.error().code == Code::cancelled) co_return std::move(got.error());
+    if (got.error().code != Code::timeout) co_return broken("the connection broke");
+    if (exchange->patience < client->impl->options.limits.answer)
+      co_return Error{Code::timeout, "not yet", std::string(kSlow)};
+    if (!sending) co_return Error{Code::timeout, "no answer in time", "GATEWAY_TIMEOUT"};
   }
-  if (got.error().code == Code::cancelled) co_return std::move(got.error());
-  if (got.error().code != Code::timeout) co_return broken("the connection broke");
-  if (exchange->patience < client->impl->options.limits.answer)
-    co_return Error{Code::timeout, "not yet", std::string(kSlow)};
-  co_return Error{Code::timeout, "no answer in time", "GATEWAY_TIMEOUT"};
 }
 
 Task<void> read_answer_head(ClientPtr client, ExchangePtr exchange) {
@@ -294,8 +298,12 @@ Task<void> relay_socket(ClientPtr client, ExchangePtr exchange) {
                                     std::move(exchange->upstream->input), limit, one_ended);
   client->input = {};
   client->parser.reset();
-  if (exchange->use)
-    exchange->use->box->sockets.emplace(exchange->port, exchange->upstream->stream);
+  if (exchange->use) {
+    const BoxPtr& box = exchange->use->box;
+    box->sockets.emplace(exchange->port, exchange->upstream->stream);
+    // It changed while we were on the way: nobody else looks at this one.
+    if (box->over) client->impl->tasks.spawn("ingress.cut", cut_sockets(client->impl, box));
+  }
   sockets_now.add(1);
   (void)co_await net::first_of(pump(out), pump(in));
   sockets_now.add(-1);

@@ -247,6 +247,29 @@ TEST(Ingress, AccessComesBeforeWaking) {
   world.run(Test::run(&world));
 }
 
+TEST(Ingress, WhatIsNoTokenNeverGoesToTheEngine) {
+  World world;
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      for (const std::string& token :
+           {std::string(5000, 'a'), std::string("gb1.\xff"), std::string("gb1.a b")}) {
+        CO_TRY(bad, co_await world->ask("81-web.local", str("X-Glovebox-Token: ", token, "\r\n")));
+        EXPECT_EQ(http::status(bad), 401) << bad;
+      }
+      CO_TRY(two, co_await world->ask("81-web.local",
+                                      "X-Api-Key: a\r\nx-api-key: b\r\n"
+                                      "Authorization: Bearer gb1.good\r\n"));
+      EXPECT_EQ(http::status(two), 400) << two;
+      EXPECT_EQ(world->engine.times(IngressAsk::What::token), 0u);
+      CO_TRY(good, co_await world->ask("81-web.local", "Authorization: Bearer gb1.good\r\n"));
+      EXPECT_EQ(http::status(good), 200) << good;
+      co_return ok;
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 TEST(Ingress, SignedPortsSeeTheWholeBodyBeforeAnythingWakes) {
   std::string seen;
   int given_back = 0;
@@ -254,7 +277,8 @@ TEST(Ingress, SignedPortsSeeTheWholeBodyBeforeAnythingWakes) {
     options.verify = [&](const wire::IngressBox& box, const wire::IngressPort& port,
                          const http::Headers& headers,
                          std::string_view body) -> Result<std::function<void()>> {
-      seen = str(box.id, ' ', port.port, ' ', headers.get("Signature").value_or(""), ' ', body);
+      seen = str(box.id, ' ', port.port, ' ', headers.get("Webhook-Signature").value_or(""), ' ',
+                 body);
       if (body != "good") return Error{Code::unauthenticated, "no"};
       return std::function<void()>([&] { ++given_back; });
     };
@@ -262,20 +286,26 @@ TEST(Ingress, SignedPortsSeeTheWholeBodyBeforeAnythingWakes) {
   struct Test {
     static Task<void> run(World* world, std::string* seen, int* given_back) {
       world->engine.come();
-      CO_TRY(bad, co_await world->ask("82-web.local", "Signature: s\r\n", "POST", "bad"));
+      const std::string signature =
+          "Webhook-Id: 1\r\nWebhook-Timestamp: 1\r\nWebhook-Signature: s\r\n";
+      CO_TRY(none, co_await world->ask("82-web.local", "Webhook-Id: 1\r\n", "POST", "good"));
+      EXPECT_EQ(http::status(none), 401) << none;
+      EXPECT_EQ(*seen, "") << "without a signature no body is read";
+      CO_TRY(bad, co_await world->ask("82-web.local", signature, "POST", "bad"));
       EXPECT_EQ(http::status(bad), 401);
       EXPECT_EQ(*seen, str(kId, " 82 s bad"));
       EXPECT_EQ(world->engine.times(IngressAsk::What::hold), 0u);
-      CO_TRY(good, co_await world->ask("82-web.local", "", "POST", "good"));
+      CO_TRY(good, co_await world->ask("82-web.local", signature, "POST", "good"));
       EXPECT_EQ(http::status(good), 200);
       EXPECT_TRUE(good.ends_with("body=good")) << good;
       EXPECT_EQ(*given_back, 0);
       world->engine.server.port = 1;  // nobody there
       world->engine.say({.changed = kId});
-      CO_TRY(lost, co_await world->ask("82-web.local", "", "POST", "good"));
+      CO_TRY(lost, co_await world->ask("82-web.local", signature, "POST", "good"));
       EXPECT_EQ(http::status(lost), 502);
       EXPECT_EQ(*given_back, 1);
-      CO_TRY(large, co_await world->ask("82-web.local", "", "POST", std::string(2 << 20, 'x')));
+      CO_TRY(large,
+             co_await world->ask("82-web.local", signature, "POST", std::string(2 << 20, 'x')));
       EXPECT_EQ(http::status(large), 413);
       co_return ok;
     }
@@ -369,6 +399,29 @@ TEST(Ingress, WhatTheEngineSaysHasChangedIsAskedAgain) {
   world.run(Test::run(&world));
 }
 
+TEST(Ingress, ANewEngineIsAskedAgain) {
+  World world;
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      CO_TRY(first, co_await world->ask("80-web.local"));
+      EXPECT_EQ(http::status(first), 200);
+      world->engine.go();
+      world->engine.box.ports.clear();  // and nobody was there to tell us
+      world->engine.come();
+      int status = 0;
+      for (int i = 0; i < 500 && status != 404; ++i) {
+        CO_TRY(again, co_await world->ask("80-web.local"));
+        status = http::status(again);
+        CO_TRY_DO(co_await net::sleep(10ms));
+      }
+      EXPECT_EQ(status, 404);
+      co_return ok;
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 TEST(Ingress, AnEngineThatIsAwayIsWaitedForAWhile) {
   World world;
   struct Test {
@@ -446,6 +499,58 @@ TEST(Ingress, SlowClientsAreNotWaitedFor) {
       CO_TRY(late, co_await http::read_until(*shared, "REQUEST_TIMEOUT"));
       EXPECT_EQ(http::status(late), 408);
       co_return co_await writer.finish(1s);
+    }
+  };
+  world.run(Test::run(&world));
+}
+
+TEST(Ingress, WhoStillSendsIsNotLate) {
+  World world([](IngressOptions& options) { options.limits.answer = 100ms; });
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      CO_TRY(stream, co_await http::dial(world->address));
+      CO_TRY_DO(co_await stream->write_all(
+          "POST / HTTP/1.1\r\nHost: 80-web.local\r\nContent-Length: 5\r\n\r\n", 1s));
+      for (int i = 0; i < 5; ++i) {
+        CO_TRY_DO(co_await net::sleep(80ms));
+        CO_TRY_DO(co_await stream->write_all("x", 1s));
+      }
+      CO_TRY(answer, co_await http::read_until(*stream, "body=xxxxx"));
+      EXPECT_EQ(http::status(answer), 200) << answer;
+      co_return ok;
+    }
+  };
+  world.run(Test::run(&world));
+}
+
+TEST(Ingress, DeliveriesHaveSoMuchTimeAndSoManyPlaces) {
+  World world([](IngressOptions& options) {
+    options.verify = [](const wire::IngressBox&, const wire::IngressPort&, const http::Headers&,
+                        std::string_view) -> Result<std::function<void()>> {
+      return std::function<void()>();
+    };
+    options.limits.bodies_of_source = 1;
+    options.limits.verified_time = 300ms;
+  });
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      const std::string signature =
+          "Webhook-Id: 1\r\nWebhook-Timestamp: 1\r\nWebhook-Signature: s\r\n";
+      CO_TRY(slow, co_await http::dial(world->address));
+      CO_TRY_DO(co_await slow->write_all(
+          str("POST / HTTP/1.1\r\nHost: 82-web.local\r\nExpect: 100-continue\r\n", signature,
+              "Content-Length: 5\r\n\r\n"),
+          1s));
+      CO_TRY_DO(co_await http::read_until(*slow, "100 Continue\r\n\r\n"));  // it has the place
+      CO_TRY(second, co_await world->ask("82-web.local", signature, "POST", "x"));
+      EXPECT_EQ(http::status(second), 429) << second;
+      CO_TRY(late, co_await http::read_until(*slow, "REQUEST_TIMEOUT"));
+      EXPECT_EQ(http::status(late), 408) << late;
+      CO_TRY(third, co_await world->ask("82-web.local", signature, "POST", "x"));
+      EXPECT_EQ(http::status(third), 200) << third;
+      co_return ok;
     }
   };
   world.run(Test::run(&world));

@@ -15,6 +15,7 @@ class Pace {
     tokens_ -= 1;
     return true;
   }
+  void put_back() { tokens_ = std::min(burst_, tokens_ + 1); }
   bool has(Steady::time_point now = Steady::now()) {
     tokens_ =
         std::min(burst_, tokens_ + rate_ * std::chrono::duration<double>(now - last_).count());

@@ -101,6 +101,22 @@ def asks_first(gb, box):
         answer = open_web.get("/", headers=send).expect(200)
         assert token not in answer.text, "the token went into the box"
         equal(header(answer, "Authorization"), [value for value in send.values() if value.startswith("Basic")])
+    # What is no token at all stays outside: the link that all boxes share lives, and what it holds.
+    hello = b"GET /ws HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\n" % (open_web.host.encode(), token.encode())
+    with raw(open_web, hello + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\nx") as ws:
+        while not ws.recv(1000).endswith(b"x"):
+            pass
+        for bad in (b"a" * 5000, b"gb1.\xff.x"):
+            text = open_web.raw(b"GET / HTTP/1.1\r\nHost: %s\r\nX-Glovebox-Token: %s\r\nConnection: close\r\n\r\n"
+                                % (open_web.host.encode(), bad))
+            assert text.startswith(b"HTTP/1.1 401 "), text[:200]
+        open_web.get("/", headers={"Authorization": f"Bearer {token}"}).expect(200)
+        equal(gb.api.post(f"{SANDBOXES}/{box.id}/suspend").status, 409, "it is held")
+        ws.sendall(b"still")
+        equal(ws.recv(5), b"still")
+    text = open_web.raw(b"GET / HTTP/1.1\r\nHost: %s\r\nX-Glovebox-Token: %s\r\nx-glovebox-token: y\r\nConnection: close\r\n\r\n"
+                        % (open_web.host.encode(), token.encode()))
+    assert text.startswith(b"HTTP/1.1 400 "), text[:200]
     other = gb.create(name="other", exposed_ports=[PORT])
     equal(at(gb, f"{PORT}-other", token).get("/").status, 403)
     expose(gb, box, PORT)
