@@ -556,6 +556,29 @@ TEST(Ingress, DeliveriesHaveSoMuchTimeAndSoManyPlaces) {
   world.run(Test::run(&world));
 }
 
+TEST(Ingress, ABoxHasSoManyConnectionsAlsoForThoseWhoComeAtOnce) {
+  World world([](IngressOptions& options) { options.limits.box_connections = 1; });
+  struct Test {
+    static Task<void> one(World* world, int* ended, int* answered) {
+      auto answer = co_await world->ask("80-web.local");
+      *answered += answer && http::status(*answer) == 200;
+      ++*ended;
+      co_return ok;
+    }
+    static Task<void> run(World* world) {
+      world->engine.come();
+      int ended = 0, answered = 0;
+      net::TaskGroup clients(world->loop);
+      for (int i = 0; i < 20; ++i) clients.spawn("client", one(world, &ended, &answered));
+      CO_TRY_DO(co_await until([&] { return ended == 20; }));
+      EXPECT_GE(answered, 1);
+      EXPECT_EQ(world->engine.times(IngressAsk::What::dial), 1u);
+      co_return co_await clients.finish(1s);
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 TEST(Ingress, OneSourceHasSoManyConnections) {
   World world([](IngressOptions& options) { options.limits.connections_of_source = 2; });
   struct Test {
