@@ -56,7 +56,8 @@ Result<void> name_sandbox_in_path(Request& request) {
     return Error{Code::not_found, "no sandbox has such an id or name", "SANDBOX_NOT_FOUND"};
   auto port = request.headers.get("X-Tensorlake-Sandbox-Port");
   if (port && *port != "9501")
-    return Error{Code::unsupported, "ports of sandboxes are the ingress's, at its own address", "NOT_IMPLEMENTED"};
+    return Error{Code::unsupported, "ports of sandboxes are the ingress's, at its own address",
+                 "NOT_IMPLEMENTED"};
   request.path = str("/s/", *sandbox, request.path);
   return ok;
 }
