@@ -1,30 +1,12 @@
-#include <boost/json.hpp>
-
+#include "cli/archive_import.h"
 #include "cli/commands.h"
-#include "cli/engine_client.h"
-#include "cli/image_report.h"
-#include "cli/local_file.h"
 
 namespace glovebox::cli {
 
 static Result<int> run(Context& context, Args& args, Output& out) {
   TRY(path, args.positional("FILE"));
   TRY_DO(args.done());
-  TRY(file, SourceFile::open({"", path}));
-  TRY(engine, EngineClient::open(context));
-  const std::optional<std::uint64_t> whole = file.length();
-  Meter meter("import", whole.value_or(0));
-  std::uint64_t sent = 0;
-  auto next = [&]() -> Result<std::string> {
-    TRY(piece, file.read());
-    meter.show(sent += piece.size());
-    return piece;
-  };
-  auto record = engine->upload("POST", "/snapshots/import", next, whole);
-  meter.end();
-  if (!record) return std::move(record.error()).with(str("import ", path));
-  out.object(*record);
-  return 0;
+  return import_archive(context, path, "/snapshots/import", out);
 }
 
 const Command kSnapshotImport{

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "gateway/authority.h"
 #include "net/task.h"
 #include "sys/tree.h"
@@ -25,9 +26,7 @@ class FakeClock : public Clock {
 
 class Directory {
  public:
-  Directory() : path_((std::filesystem::temp_directory_path() / "glovebox-certs-XXXXXX").string()) {
-    EXPECT_TRUE(::mkdtemp(path_.data()));
-  }
+  Directory() : path_(make_temp_dir("glovebox-certs")) {}
   ~Directory() { std::filesystem::remove_all(path_); }
   std::string file(std::string_view name) const { return str(path_, '/', name); }
   std::string text(std::string_view name) const {

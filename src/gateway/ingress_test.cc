@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/temp_dir.h"
 #include "http/test_server.h"
 #include "net/descriptor.h"
 #include "net/socket.h"
@@ -27,12 +28,8 @@ constexpr const char* kKeyHash =
     "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";  // of "key"
 
 struct TempDir {
-  TempDir() {
-    path = std::filesystem::temp_directory_path() / "glovebox-ingress-XXXXXX";
-    EXPECT_TRUE(::mkdtemp(path.data()));
-  }
   ~TempDir() { std::filesystem::remove_all(path); }
-  std::string path;
+  std::string path = make_temp_dir("glovebox-ingress");
 };
 
 // An engine with one sandbox named web, whose exposed ports all lead to one server.

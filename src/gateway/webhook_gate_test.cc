@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/temp_dir.h"
 #include "sys/tree.h"
 #include "wire/webhook.h"
 
@@ -20,11 +21,9 @@ class FakeClock : public Clock {
 };
 
 struct Gate : testing::Test {
-  Gate() { directory = ::mkdtemp(directory.data()); }
   ~Gate() override { std::filesystem::remove_all(directory); }
 
-  std::string directory =
-      (std::filesystem::temp_directory_path() / "glovebox-gate-XXXXXX").string();
+  std::string directory = make_temp_dir("glovebox-gate");
   FakeClock clock;
   std::vector<Secret> secrets{Secret(wire::new_webhook_secret())};
 

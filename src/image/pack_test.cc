@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "base/fd.h"
+#include "base/temp_dir.h"
 #include "image/unpack.h"
 
 namespace glovebox::image {
@@ -22,8 +23,7 @@ namespace fs = std::filesystem;
 class PackTest : public ::testing::Test {
  protected:
   PackTest() {
-    std::string name = (fs::temp_directory_path() / "glovebox-pack-test-XXXXXX").string();
-    top = ::mkdtemp(name.data());
+    top = make_temp_dir("glovebox-pack-test");
     from = top + "/from";
     to = top + "/to";
     fs::create_directory(from);
