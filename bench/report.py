@@ -66,17 +66,17 @@ GOALS = [("create to first output", "Bare", "ratio", 1.5),
 
 
 def judge(row):
-    """Sets `goal` of a row that something is promised of: what was seen, and the most it may be. Medians."""
+    """Sets `goal` of a row that something is promised of: what was seen, and the most (or least) it may be. Medians."""
     for begin, against, figure, limit in GOALS:
         if row["name"].startswith(begin) and row.get("against", "").startswith(against):
             row["goal"] = {"seen": row[figure]["median"], "limit": limit}
     if goal := row.get("goal"):
-        goal["met"] = goal["seen"] <= goal["limit"]
+        goal["met"] = goal["seen"] <= goal["limit"] if "limit" in goal else goal["seen"] >= goal["least"]
 
 
 def verdict(row):
     goal = row.get("goal")
-    return f" {goal['seen']:.2f} of {goal['limit']:.2f}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
+    return f" {goal['seen']:.2f} of {'at least ' if 'least' in goal else ''}{goal.get('limit', goal.get('least')):.2f}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
 
 
 def print_table(rows):
