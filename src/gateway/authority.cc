@@ -1,7 +1,5 @@
 #include "gateway/authority.h"
 
-#include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
@@ -9,21 +7,17 @@
 #include <memory>
 
 #include "base/random.h"
+#include "net/openssl.h"
 
 namespace glovebox::gateway {
 
 namespace {
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
-using Cert = std::unique_ptr<X509, Free<&X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<&EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Free<&BIO_free>>;
+using net::Bio;
+using net::Cert;
+using net::Free;
+using net::Key;
+using net::openssl_error;
 using Number = std::unique_ptr<BIGNUM, Free<&BN_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, Free<&X509_EXTENSION_free>>;
 using Constraints = std::unique_ptr<NAME_CONSTRAINTS, Free<&NAME_CONSTRAINTS_free>>;
@@ -31,13 +25,6 @@ using Name = std::unique_ptr<X509_NAME, Free<&X509_NAME_free>>;
 
 // Machines' clocks differ: what is made now is good for them, too.
 constexpr std::int64_t kBackdate = kDay;
-
-Error failed(std::string_view doing, Code code = Code::internal) {
-  char text[256] = "unknown error";
-  if (unsigned long reason = ::ERR_get_error()) ::ERR_error_string_n(reason, text, sizeof text);
-  ::ERR_clear_error();
-  return Error{code, str(doing, ": ", text)};
-}
 
 Bio reader(std::string_view text) {
   return Bio(::BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
@@ -49,14 +36,14 @@ int no_passphrase(char*, int, int, void*) { return 0; }
 Result<Cert> read_cert(std::string_view pem) {
   ::ERR_clear_error();
   Cert cert(::PEM_read_bio_X509(reader(pem).get(), nullptr, &no_passphrase, nullptr));
-  if (!cert) return failed("certificate", Code::invalid);
+  if (!cert) return openssl_error("certificate", Code::invalid);
   return cert;
 }
 
 Result<Key> read_private_key(std::string_view pem) {
   ::ERR_clear_error();
   Key key(::PEM_read_bio_PrivateKey(reader(pem).get(), nullptr, &no_passphrase, nullptr));
-  if (!key) return failed("key", Code::invalid);
+  if (!key) return openssl_error("key", Code::invalid);
   return key;
 }
 
@@ -70,7 +57,7 @@ Result<Secret> write(X509* cert, EVP_PKEY* key) {
   Bio bio(::BIO_new(::BIO_s_secmem()));
   if (::PEM_write_bio_PKCS8PrivateKey(bio.get(), key, nullptr, nullptr, 0, nullptr, nullptr) != 1 ||
       ::PEM_write_bio_X509(bio.get(), cert) != 1)
-    return failed("write a certificate");
+    return openssl_error("write a certificate");
   return Secret(text_in(bio.get()));
 }
 
@@ -106,16 +93,17 @@ Result<Cert> make(const Wanted& wanted, EVP_PKEY* key, X509* issuer, EVP_PKEY* i
   for (const auto& [id, value] : wanted.extensions) {
     Extension extension(::X509V3_EXT_conf_nid(nullptr, &context, id, value.c_str()));
     if (!extension || ::X509_add_ext(cert.get(), extension.get(), -1) != 1)
-      return failed(str("extension ", value));
+      return openssl_error(str("extension ", value));
   }
-  if (::X509_sign(cert.get(), issuer_key, ::EVP_sha256()) == 0) return failed("sign a certificate");
+  if (::X509_sign(cert.get(), issuer_key, ::EVP_sha256()) == 0)
+    return openssl_error("sign a certificate");
   return cert;
 }
 
 // Old enough to be understood everywhere, small enough to be quick.
 Result<Key> new_key() {
   Key key(EVP_EC_gen("P-256"));
-  if (!key) return failed("make a key");
+  if (!key) return openssl_error("make a key");
   return key;
 }
 
@@ -188,7 +176,8 @@ Result<CertificateFacts> facts_of(std::string_view pem) {
   facts.subject = common_name(cert.get());
   unsigned char hash[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (::X509_digest(cert.get(), ::EVP_sha256(), hash, &size) != 1) return failed("fingerprint");
+  if (::X509_digest(cert.get(), ::EVP_sha256(), hash, &size) != 1)
+    return openssl_error("fingerprint");
   constexpr char kDigits[] = "0123456789ABCDEF";
   for (unsigned int i = 0; i < size; ++i) {
     if (i) facts.sha256 += ':';
@@ -233,7 +222,7 @@ bool is_signed_by(std::string_view pem, std::string_view authority) {
 Result<std::string> certificate_of(std::string_view pem) {
   TRY(cert, read_cert(pem));
   Bio bio(::BIO_new(::BIO_s_mem()));
-  if (::PEM_write_bio_X509(bio.get(), cert.get()) != 1) return failed("write a certificate");
+  if (::PEM_write_bio_X509(bio.get(), cert.get()) != 1) return openssl_error("write a certificate");
   return text_in(bio.get());
 }
 

@@ -1,4 +1,3 @@
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <sys/stat.h>
@@ -7,31 +6,15 @@
 #include <map>
 
 #include "net/deadline.h"
+#include "net/openssl.h"
 #include "net/stream.h"
 #include "net/task.h"
 
 namespace glovebox::net {
 namespace {
 
-template <auto free>
-struct Free {
-  template <class T>
-  void operator()(T* object) const {
-    free(object);
-  }
-};
 using Context = std::unique_ptr<SSL_CTX, Free<&SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Free<&SSL_free>>;
-using Bio = std::unique_ptr<BIO, Free<&BIO_free>>;
-using Cert = std::unique_ptr<X509, Free<&X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Free<&EVP_PKEY_free>>;
-
-Error tls_error(std::string what, Code code) {
-  char text[256] = "unknown error";
-  if (unsigned long reason = ::ERR_get_error()) ::ERR_error_string_n(reason, text, sizeof text);
-  ::ERR_clear_error();  // the queue belongs to the thread: leave nothing for the next one
-  return Error{code, str(what, ": ", text)};
-}
 
 Context new_context(const SSL_METHOD* method) {
   Context context(::SSL_CTX_new(method));
@@ -84,7 +67,7 @@ class Session {
       int got = ::SSL_read(self->ssl_.get(), into.data(),
                            static_cast<int>(std::min<std::size_t>(into.size(), 1 << 30)));
       int why = ::SSL_get_error(self->ssl_.get(), got);
-      Error error = why == SSL_ERROR_SSL ? tls_error("TLS read", Code::unavailable) : Error{};
+      Error error = why == SSL_ERROR_SSL ? openssl_error("TLS read", Code::unavailable) : Error{};
       if (BIO_pending(self->to_send_) > 0) CO_TRY_DO(co_await flush(self, deadline.left()));
       if (got > 0) co_return static_cast<std::size_t>(got);
       if (why == SSL_ERROR_ZERO_RETURN) co_return 0;
@@ -104,7 +87,7 @@ class Session {
       // A memory BIO takes everything, so less than everything is an error.
       int put = ::SSL_write(self->ssl_.get(), piece.data(), static_cast<int>(piece.size()));
       if (put != static_cast<int>(piece.size()))
-        co_return tls_error("TLS write", Code::unavailable);
+        co_return openssl_error("TLS write", Code::unavailable);
       CO_TRY_DO(co_await flush(self, deadline.left()));
     }
     co_return ok;
@@ -129,7 +112,7 @@ class Session {
  private:
   Error handshake_error() {
     long verified = ::SSL_get_verify_result(ssl_.get());
-    Error error = tls_error("TLS handshake", Code::unavailable);
+    Error error = openssl_error("TLS handshake", Code::unavailable);
     if (verified != X509_V_OK)
       error.what = str("TLS handshake: certificate: ", ::X509_verify_cert_error_string(verified));
     return error;
@@ -223,9 +206,9 @@ Result<SSL_CTX*> client_context(const TlsClient& tls) {
   ::SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   int loaded = tls.ca_file.empty() ? ::SSL_CTX_set_default_verify_paths(context.get())
                                    : ::SSL_CTX_load_verify_file(context.get(), tls.ca_file.c_str());
-  if (loaded != 1) return tls_error(str("trusted certificates ", tls.ca_file), Code::invalid);
+  if (loaded != 1) return openssl_error(str("trusted certificates ", tls.ca_file), Code::invalid);
   if (!stamp.empty() && ::SSL_CTX_load_verify_file(context.get(), tls.also_trust.c_str()) != 1)
-    return tls_error(str("trusted certificates ", tls.also_trust), Code::invalid);
+    return openssl_error(str("trusted certificates ", tls.also_trust), Code::invalid);
   ::SSL_CTX_set_alpn_protos(context.get(), kAlpn, sizeof kAlpn - 1);
   known = {stamp, std::move(context)};
   return known.context.get();
@@ -245,15 +228,15 @@ Result<void> use_chain(SSL_CTX* context, std::string_view pem) {
     Cert cert(::PEM_read_bio_X509(bio.get(), nullptr, &no_passphrase, nullptr));
     if (!cert) {
       bool at_end = ERR_GET_REASON(::ERR_peek_last_error()) == PEM_R_NO_START_LINE;
-      if (!at_end || count == 0) return tls_error("certificate", Code::invalid);
+      if (!at_end || count == 0) return openssl_error("certificate", Code::invalid);
       ::ERR_clear_error();
       return ok;
     }
     // The first is the server's; of the others the context becomes the owner.
     if (count == 0 && ::SSL_CTX_use_certificate(context, cert.get()) != 1)
-      return tls_error("certificate", Code::invalid);
+      return openssl_error("certificate", Code::invalid);
     if (count > 0 && ::SSL_CTX_add_extra_chain_cert(context, cert.get()) != 1)
-      return tls_error("certificate", Code::invalid);
+      return openssl_error("certificate", Code::invalid);
     if (count > 0) (void)cert.release();
   }
 }
@@ -263,9 +246,9 @@ Result<void> use_key(SSL_CTX* context, std::string_view pem) {
   Bio bio = reader(pem);
   Key key(::PEM_read_bio_PrivateKey(bio.get(), nullptr, &no_passphrase, nullptr));
   if (!key || ::SSL_CTX_use_PrivateKey(context, key.get()) != 1)
-    return tls_error("key", Code::invalid);
+    return openssl_error("key", Code::invalid);
   if (::SSL_CTX_check_private_key(context) != 1)
-    return tls_error("the key does not fit the certificate", Code::invalid);
+    return openssl_error("the key does not fit the certificate", Code::invalid);
   return ok;
 }
 
@@ -290,11 +273,12 @@ Result<std::shared_ptr<TlsServer>> TlsServer::load(const std::string& cert_file,
   Context context = server_context();
   ::ERR_clear_error();
   if (::SSL_CTX_use_certificate_chain_file(context.get(), cert_file.c_str()) != 1)
-    return tls_error(str("certificate ", cert_file), Code::invalid);
+    return openssl_error(str("certificate ", cert_file), Code::invalid);
   if (::SSL_CTX_use_PrivateKey_file(context.get(), key_file.c_str(), SSL_FILETYPE_PEM) != 1)
-    return tls_error(str("key ", key_file), Code::invalid);
+    return openssl_error(str("key ", key_file), Code::invalid);
   if (::SSL_CTX_check_private_key(context.get()) != 1)
-    return tls_error(str("key ", key_file, " does not fit certificate ", cert_file), Code::invalid);
+    return openssl_error(str("key ", key_file, " does not fit certificate ", cert_file),
+                         Code::invalid);
   auto server = std::make_shared<TlsServer>();
   server->impl = std::make_unique<Impl>(std::move(context));
   return server;

@@ -8,7 +8,6 @@ import threading
 import time
 
 from fake_messages import results_of, status, stream, text, thinking, tool
-from harness import ROOT
 from sessions import Brain, Stream, brief, lawful, plain
 from support import Owned, api_of, equal, eventually, slurp
 
@@ -168,19 +167,6 @@ class Play:
 def all_of(plays, what):
     with concurrent.futures.ThreadPoolExecutor(len(plays)) as pool:
         return list(pool.map(what, plays))
-
-
-def fault_points(*folders):
-    """Points of these folders, from the source: a new one is walked from its first day."""
-    found = {}
-    for folder in folders:
-        path = os.path.join(ROOT, "src", folder)
-        for name in sorted(os.listdir(path)) if os.path.isdir(path) else []:
-            if name.endswith(".cc") and "_test" not in name:
-                # A step's name is given to FAULT, or to the function that ends each step of its kind with one.
-                for point in re.findall(r'(?:FAULT|fault|finish|commit|step)\([^"();]*"([a-z_]+\.[a-z_.]+)"', slurp(os.path.join(path, name)).decode()):
-                    found[point] = folder
-    return found
 
 
 def helpers(gb, box):

@@ -2,13 +2,12 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
-import http.client
 import os
-import re
 
-from harness import ROOT, Glovebox, run
+from faults import attempt, fault_points
+from harness import Glovebox, run
 from life import frozen, restart_machine, state, suspend
-from support import Checks, api_of, equal, eventually, note, slurp
+from support import Checks, api_of, equal, eventually, note
 
 ENTRYPOINT = ["/bin/bash", "-c", "echo born >> /workspace/births; exec sleep 3000"]
 
@@ -76,19 +75,8 @@ def test(tmp):
         check.done()
 
 
-def points():
-    return re.findall(r'FAULT\("(cold\.[a-z_]+)"\)', slurp(os.path.join(ROOT, "src", "engine", "cold.cc")).decode())
-
-
-def attempt(action):
-    try:
-        return action()
-    except (OSError, http.client.HTTPException):
-        return None
-
-
 def crashes(gb, check, box_id):
-    walked = points()
+    walked = fault_points("engine", verbs=("cold",))
     note(f"{len(walked)} fault points: {' '.join(walked)}")
     assert len(walked) >= 3, walked
     for point in walked:

@@ -12,7 +12,8 @@ import signal
 import threading
 import time
 
-from harness import ROOT, Glovebox, run
+from faults import attempt, fault_points
+from harness import Glovebox, run
 from support import Checks, Owned, api_of, equal, eventually, note, slurp, start_time
 
 SEED = int(os.environ.get("GLOVEBOX_SEED", random.randrange(1 << 30)))
@@ -131,19 +132,6 @@ def test_random_moments(tmp):
 ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume", "import"}  # verbs with a crash test of their own
 
 
-def fault_points():
-    """point → the part of the tree it is in: taken from the source, so that a new point is walked from its first day."""
-    found = {}
-    for part in ("engine", "hand", "sys", "store"):
-        folder = os.path.join(ROOT, "src", part)
-        for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
-            if name.endswith(".cc") and "_test" not in name:
-                for point in re.findall(r'(?:FAULT|fault)\("([a-z_.]+)"\)', slurp(os.path.join(folder, name)).decode()):
-                    if point.split(".")[0] not in ELSEWHERE:
-                        found[point] = part
-    return found
-
-
 def settle(gb, limit=30):
     """What the instance owns, once it stops changing: numbers, because ids differ."""
     owned = Owned(gb.state, gb.instance)
@@ -175,17 +163,9 @@ def same(gb, before, when):
         raise AssertionError(f"{when}: had {before}, has {settle(gb)}\n" + "\n".join(owned.describe(owned.processes()) + owned.cgroups()))
 
 
-def attempt(action):
-    """The operation at which the engine dies or fails: what it gave, or None when the connection broke."""
-    try:
-        return action()
-    except (OSError, http.client.HTTPException):
-        return None
-
-
 def test_fault_points(tmp):
     """Killed, and failed, behind each durable step of create, exec and delete."""
-    points = fault_points()
+    points = fault_points("engine", "hand", "sys", "store", but=ELSEWHERE)
     note(f"{len(points)} fault points: {' '.join(points)}")
     assert points, "no fault points found"
     with Glovebox(tmp) as gb:

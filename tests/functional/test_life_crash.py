@@ -1,33 +1,15 @@
 """kill -9 and failures at each durable step of suspend and resume: after the restart the sandbox sleeps or runs, whole, and nothing leaks.
 labels: privileged timeout=600
 """
-import http.client
-import os
-import re
 
-from harness import ROOT, Glovebox, run
+from faults import attempt, fault_points
+from harness import Glovebox, run
 from life import frozen, state, ticking, ticks
-from support import Checks, api_of, equal, eventually, note, slurp
-
-
-def points(*verbs):
-    found = []
-    folder = os.path.join(ROOT, "src", "engine")
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".cc"):
-            found += re.findall(r'(?:FAULT|fault)\("((?:%s)\.[a-z_]+)"\)' % "|".join(verbs), slurp(os.path.join(folder, name)).decode())
-    return found
-
-
-def attempt(action):
-    try:
-        return action()
-    except (OSError, http.client.HTTPException):
-        return None
+from support import Checks, api_of, equal, eventually, note
 
 
 def test(tmp):
-    walked = points("suspend", "resume")
+    walked = fault_points("engine", verbs=("suspend", "resume"))
     note(f"{len(walked)} fault points: {' '.join(walked)}")
     assert len(walked) >= 5, walked
     with Glovebox(tmp) as gb:

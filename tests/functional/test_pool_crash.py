@@ -1,26 +1,16 @@
 """kill -9 and failures at each durable step of a pool's life: after the restart as many warm ones are there as asked for, all whole.
 labels: privileged slow timeout=600
 """
-import http.client
 import os
-import re
 
-from harness import ROOT, Glovebox, run
+from faults import attempt, fault_points
+from harness import Glovebox, run
 from pools import SPEC, claim, is_warm, warm
-from support import Box, Checks, api_of, equal, eventually, note, slurp
-
-
-def points():
-    found = []
-    folder = os.path.join(ROOT, "src", "engine")
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".cc"):
-            found += re.findall(r'(?:FAULT|fault)\("(pool\.[a-z_]+)"\)', slurp(os.path.join(folder, name)).decode())
-    return found
+from support import Box, Checks, api_of, equal, eventually, note
 
 
 def test(tmp):
-    walked = points()
+    walked = fault_points("engine", verbs=("pool",))
     note(f"{len(walked)} fault points: {' '.join(walked)}")
     assert len(walked) >= 7, walked
     with Glovebox(tmp) as gb:
@@ -30,13 +20,6 @@ def test(tmp):
                 with check(f"{point}:{action}"):
                     walk(gb, point, action)
         check.done()
-
-
-def attempt(action):
-    try:
-        return action()
-    except (OSError, http.client.HTTPException):
-        return None
 
 
 def walk(gb, point, action):

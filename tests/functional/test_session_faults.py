@@ -8,7 +8,8 @@ import re
 import threading
 import time
 
-from crashes import AWAY, Play, all_of, brain_of, fault_points, kill_at
+from crashes import AWAY, Play, all_of, brain_of, kill_at
+from faults import fault_points
 from fake_messages import FakeMessages, status, stream, text, tool
 from harness import SYSTEM, Glovebox, note, run
 from sessions import user

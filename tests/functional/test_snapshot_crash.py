@@ -1,30 +1,13 @@
 """kill -9 and failures at each durable step of snapshot, restore, copy, rollback, import and delete: whole or not at all, and nothing leaks.
 labels: privileged slow timeout=900
 """
-import http.client
 import os
-import re
 
-from harness import ROOT, Glovebox, run
-from support import Checks, Owned, api_of, equal, eventually, note, slurp
+from faults import attempt, fault_points
+from harness import Glovebox, run
+from support import Checks, Owned, api_of, equal, eventually, note
 
 VERBS = ("snapshot", "unsnapshot", "rollback", "create", "import")
-
-
-def points():
-    found = []
-    folder = os.path.join(ROOT, "src", "engine")
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".cc") and "_test" not in name:
-            found += re.findall(r'(?:FAULT|fault)\("((?:%s)\.[a-z_]+)"\)' % "|".join(VERBS), slurp(os.path.join(folder, name)).decode())
-    return found
-
-
-def attempt(action):
-    try:
-        return action()
-    except (OSError, http.client.HTTPException):
-        return None
 
 
 def held(gb):
@@ -35,7 +18,7 @@ def held(gb):
 
 
 def test(tmp):
-    walked = points()
+    walked = fault_points("engine", verbs=VERBS)
     note(f"{len(walked)} fault points: {' '.join(walked)}")
     assert len(walked) >= 20, walked
     with Glovebox(tmp) as gb:
