@@ -135,6 +135,25 @@ const Setting kSettings[] = {
      List([](Config& c) -> auto& { return c.orchestrator.session_volumes; })},
     {"orchestrator.session_internet",
      Flag([](Config& c) -> auto& { return c.orchestrator.session_internet; })},
+    {"orchestrator.session_hosts",
+     List([](Config& c) -> auto& { return c.orchestrator.session_hosts; })},
+    {"orchestrator.session_directories",
+     List([](Config& c) -> auto& { return c.orchestrator.session_directories; })},
+    {"orchestrator.session_ca", Text([](Config& c) -> auto& { return c.orchestrator.session_ca; })},
+    {"orchestrator.session_files_mb",
+     Number{[](Config& c) -> auto& { return c.orchestrator.session_files_mb; }, 1, 1 << 20}},
+    {"orchestrator.session_files_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.session_files_secs; }, 1, 86'400}},
+    {"orchestrator.keep_boxes",
+     Number{[](Config& c) -> auto& { return c.orchestrator.keep_boxes; }, 0, 1'000'000}},
+    {"orchestrator.keep_boxes_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.keep_boxes_secs; }, 0, kMany}},
+    {"orchestrator.keep_outputs_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.keep_outputs_secs; }, 0, kMany}},
+    {"orchestrator.pool_min",
+     Number{[](Config& c) -> auto& { return c.orchestrator.pool_min; }, 0, 1000}},
+    {"orchestrator.pool_max",
+     Number{[](Config& c) -> auto& { return c.orchestrator.pool_max; }, 0, 1000}},
     {"orchestrator.poll_block_ms",
      Number{[](Config& c) -> auto& { return c.orchestrator.poll_block_ms; }, 1, 999},
      "POLL_BLOCK_MS"},
@@ -228,6 +247,14 @@ Result<void> check(const Config& config) {
   if (config.orchestrator.mode == "webhook-sandbox" && config.orchestrator.runner == "inside")
     return Error{Code::invalid,
                  "orchestrator.mode = \"webhook-sandbox\" goes with runner = \"outside\""};
+  for (const std::string& one : config.orchestrator.session_directories)
+    if (one.find("=/") == one.npos || one.find('=') == 0 || one.find('=') != one.find("=/"))
+      return Error{Code::invalid,
+                   str("orchestrator.session_directories: '", one, "' is not NAME=/path")};
+  if (config.orchestrator.pool_min > config.orchestrator.pool_max)
+    return Error{Code::invalid, str("orchestrator.pool_min: ", config.orchestrator.pool_min,
+                                    " is more than orchestrator.pool_max, which is ",
+                                    config.orchestrator.pool_max)};
   if (!wire::valid_name(config.orchestrator.webhook_sandbox_name))
     return Error{Code::invalid,
                  str("orchestrator.webhook_sandbox_name: '",

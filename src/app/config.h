@@ -84,6 +84,18 @@ struct Config {
     // What a session's metadata may pick from; "*": any.
     std::vector<std::string> session_images, session_snapshots, session_volumes;
     bool session_internet = false;
+    // Where its files and repositories may come from: hosts of URLs ("*": any with a public
+    // address), directories of this machine ("NAME=/path").
+    std::vector<std::string> session_hosts = {"*"}, session_directories;
+    std::string session_ca;                // certificates of such hosts, besides the system's
+    std::int64_t session_files_mb = 1024;  // of all files of one box
+    std::int64_t session_files_secs = 300;
+    // Of sessions that nobody works on: 0 is no limit.
+    std::int64_t keep_boxes = 500;
+    std::int64_t keep_boxes_secs = 604'800;
+    std::int64_t keep_outputs_secs = 0;  // outputs, and the sessions' own volumes
+    // Boxes made ahead, as many as the queue has need of; pool_max = 0: none.
+    std::int64_t pool_min = 0, pool_max = 0;
     std::int64_t poll_block_ms = 999;
     std::int64_t poll_reclaim_older_than_ms = 2000;
     std::string webhook_listen = "127.0.0.1:5051";  // of `orchestrate --mode=webhook`

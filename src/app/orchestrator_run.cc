@@ -74,7 +74,18 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
   options.ceiling = {.images = set.session_images,
                      .snapshots = set.session_snapshots,
                      .volumes = set.session_volumes,
-                     .internet = set.session_internet};
+                     .internet = set.session_internet,
+                     .hosts = set.session_hosts,
+                     .directories = set.session_directories,
+                     .also_trust = set.session_ca,
+                     .file_bytes = static_cast<std::uint64_t>(set.session_files_mb) << 20,
+                     .file_time = Seconds(set.session_files_secs)};
+  options.keep = {.boxes_for = Seconds(set.keep_boxes_secs),
+                  .boxes = static_cast<std::size_t>(set.keep_boxes),
+                  .volumes_for = Seconds(set.keep_outputs_secs)};
+  options.pool = {.least = set.pool_min,
+                  .most = set.pool_max,
+                  .image = set.image.empty() ? config.engine.default_image : set.image};
   // What the operator gave all sessions one may name.
   options.ceiling.images.push_back(set.image.empty() ? "host" : set.image);
   return options;

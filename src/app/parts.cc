@@ -73,6 +73,9 @@ std::vector<std::string> part_environment(const Config& config, const PartSpec& 
   out.push_back("LANG=C.UTF-8");
   // What is reached through the ingress answers to names of its domain.
   if (part.name != "ingress") out.push_back("GLOVEBOX_INGRESS_DOMAIN=" + config.ingress.domain);
+  // Its pool is of the boxes that the engine makes when it is told no image.
+  if (part.name == "orchestrator")
+    out.push_back("GLOVEBOX_ENGINE_DEFAULT_IMAGE=" + config.engine.default_image);
   // For tests of crashes: see base/fault.h.
   if (auto fault = env.find("GLOVEBOX_FAULT"); fault != env.end())
     out.push_back("GLOVEBOX_FAULT=" + fault->second);

@@ -201,4 +201,8 @@ struct Pruned {
 };
 Task<Pruned> prune_sessions(Store& store, Sessions& sessions, Micros before);
 
+// api_session_work.cc
+Reply report_error(Call call);
+Reply session_file(Call call);
+
 }  // namespace glovebox::brain

@@ -73,6 +73,8 @@ TEST_F(Served, EachCallIsForWhomItIsFor) {
       {"GET", "/glovebox/v1/status", 200, 403, 403},
       {"GET", "/glovebox/v1/credential", 200, 200, 200},
       {"GET", str("/glovebox/v1/environments/", environment_, "/keys"), 200, 403, 403},
+      {"POST", str("/glovebox/", session.substr(1), "/errors"), 403, 400, 400},
+      {"GET", str("/glovebox/", session.substr(1), "/files/file_1/content"), 403, 404, 404},
       {"POST", "/glovebox/v1/prune", 400, 403, 403},
       {"GET", "/metrics", 200, 403, 403},
       {"GET", "/healthz", 200, 200, 200},

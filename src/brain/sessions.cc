@@ -324,4 +324,13 @@ Result<void> Sessions::remove(std::string_view session) {
   return ok;
 }
 
+Result<void> Sessions::report(std::string_view session, std::string_view message) {
+  TRY(change, impl_->begin(session));
+  if (change.state.phase == Phase::terminated || change.row.archived_at != 0)
+    return Error{Code::invalid, "the session is terminated: it takes no more events"};
+  change.error("unknown_error", message, "terminal");
+  change.still_idle();
+  return impl_->finish(change, "brain.reported");
+}
+
 }  // namespace glovebox::brain

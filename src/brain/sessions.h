@@ -53,6 +53,8 @@ class Sessions {
   // A running session is refused: interrupt first.
   Result<SessionRow> archive(std::string_view session);
   Result<void> remove(std::string_view session);
+  // What keeps whoever works for the session from doing so, said as session.error.
+  Result<void> report(std::string_view session, std::string_view message);
 
   std::size_t running() const;  // turns under way
 

@@ -46,6 +46,7 @@ Commands commands() {
                                             &kSandboxCp,
                                             &kSandboxLogs,
                                             &kSandboxRm,
+                                            &kSandboxPrune,
                                             &kTop,
                                             &kSandboxSuspend,
                                             &kSandboxResume,

@@ -37,6 +37,7 @@ bool is_the_calls_fault(const Error& error) {
 Task<void> BoxHands::open() {
   auto what = known_.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
   CO_TRY(box, co_await boxes_->get(name_, what, wish_));
+  if (prepare_) CO_TRY_DO(co_await prepare_(box.id));
   lost_ = !known_.empty() && known_ != box.id;
   box_ = box.id;
   on_box_(box.id);
@@ -52,6 +53,7 @@ bool BoxHands::has(std::string_view tool) const {
 Task<void> BoxHands::renew() {
   CO_TRY(box, co_await boxes_->get(name_, Boxes::For::in_use, wish_));
   if (box.id == box_) co_return ok;
+  if (prepare_) CO_TRY_DO(co_await prepare_(box.id));
   lost_ = true;
   ++generation_;
   box_ = box.id;

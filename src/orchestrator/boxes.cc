@@ -21,6 +21,8 @@ struct Boxes::Impl {
   EngineApi api;
   const BoxOptions options;
   net::TaskGroup endings;
+  std::string pool = {};
+  std::uint64_t taken = 0;
   bool leaving = false;
 };
 
@@ -45,6 +47,23 @@ Task<std::vector<BoxVolume>> volumes_of(Impl impl, BoxWish wish) {
   co_return volumes;
 }
 
+// Whether it is like those of the pool, which say nothing of what the operator did not.
+bool is_usual(const BoxWish& wish) {
+  return wish.image.empty() && wish.snapshot.empty() && wish.isolation.empty() && !wish.internet;
+}
+
+Task<Box> make_box(Impl impl, NewBox wanted, bool usual) {
+  if (usual) ++impl->taken;
+  if (usual && !impl->pool.empty()) {
+    auto claimed = co_await impl->api.claim(impl->pool, wanted);
+    const bool final = claimed || claimed.error().tag == "NAME_TAKEN" ||
+                       claimed.error().code == Code::cancelled || may_pass(claimed.error());
+    if (final) co_return claimed;
+    log::warn("box.no_claim", {{"pool", impl->pool}, {"error", claimed.error().what}});
+  }
+  co_return co_await impl->api.create(std::move(wanted));
+}
+
 // One step towards a running box: the box, or nothing where another look is needed.
 Task<std::optional<Box>> approach(Impl impl, std::string name, For what, BoxWish wish) {
   CO_TRY(found, co_await impl->api.find(name), "find box ", name);
@@ -58,7 +77,7 @@ Task<std::optional<Box>> approach(Impl impl, std::string name, For what, BoxWish
     wanted.internet = wish.internet;
     CO_TRY(volumes, co_await volumes_of(impl, wish));
     wanted.volumes = std::move(volumes);
-    auto made = co_await impl->api.create(std::move(wanted));
+    auto made = co_await make_box(impl, std::move(wanted), is_usual(wish));
     if (!made && made.error().tag == "NAME_TAKEN") co_return std::optional<Box>();
     if (!made) co_return std::move(made.error()).with(str("create box ", name));
     created.add();
@@ -122,6 +141,9 @@ Boxes::~Boxes() = default;
 Task<Box> Boxes::get(std::string name, For what, BoxWish wish) {
   return get_box(impl_, std::move(name), what, std::move(wish));
 }
+
+void Boxes::use_pool(std::string pool) { impl_->pool = std::move(pool); }
+std::uint64_t Boxes::taken() const { return impl_->taken; }
 
 EngineApi& Boxes::api() { return impl_->api; }
 

@@ -10,6 +10,7 @@
 #include "net/loop.h"
 #include "orchestrator/engine_api.h"
 #include "runner/equipped_hands.h"
+#include "wire/session_sources.h"
 
 namespace glovebox::orchestrator {
 
@@ -28,8 +29,13 @@ struct BoxWish {
   std::string image = {}, snapshot = {}, isolation = {};
   std::vector<BoxVolume> volumes = {};
   bool internet = false;
-  bool ephemeral = false;  // a clean box for every burst
+  bool ephemeral = false;             // a clean box for every burst
+  wire::SessionSources sources = {};  // what is to be in it from the start: session_files.h
 };
+
+// What is to be done with a box before its session's first call in it; again with each box that the
+// session gets. Empty: nothing.
+using Preparation = std::function<Task<void>(std::string box)>;
 
 class Boxes {
  public:
@@ -40,6 +46,11 @@ class Boxes {
   // whatever the options say.
   enum class For { new_burst, in_use };
   Task<Box> get(std::string name, For what, BoxWish wish = {});
+
+  // Boxes that differ in nothing but their volumes from what the options say are claimed from this
+  // pool of the engine's, whose boxes are that; "": from none.
+  void use_pool(std::string pool);
+  std::uint64_t taken() const;  // such boxes that were wanted so far
 
   EngineApi& api();
   Task<runner::ToolResult> call(std::string box, runner::ToolCall call);
@@ -63,12 +74,13 @@ class BoxHands : public runner::Hands {
   // `known` is the box an earlier process used for this session, if there was one: where it is not
   // there any more the first call says so. `on_box` is told which box it is, each time.
   BoxHands(std::shared_ptr<Boxes> boxes, std::string name, std::string known,
-           std::function<void(std::string)> on_box, BoxWish wish = {})
+           std::function<void(std::string)> on_box, BoxWish wish = {}, Preparation prepare = {})
       : boxes_(std::move(boxes)),
         name_(std::move(name)),
         known_(std::move(known)),
         on_box_(std::move(on_box)),
-        wish_(std::move(wish)) {}
+        wish_(std::move(wish)),
+        prepare_(std::move(prepare)) {}
 
   bool has(std::string_view tool) const override;
   Task<void> open() override;
@@ -86,6 +98,7 @@ class BoxHands : public runner::Hands {
   const std::string name_, known_;
   const std::function<void(std::string)> on_box_;
   const BoxWish wish_;
+  const Preparation prepare_;
   std::string box_;
   std::uint64_t generation_ = 0;
   bool lost_ = false;  // and nobody has been told

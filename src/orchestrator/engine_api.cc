@@ -49,7 +49,9 @@ std::string text(const json::object& object, std::string_view key) {
   return found && found->is_string() ? std::string(std::string_view(found->get_string())) : "";
 }
 
-Error error_of(const http::ClientResponse& answer) {
+}  // namespace
+
+Error EngineApi::Impl::error_of(const http::ClientResponse& answer) {
   Error error{code_of(answer.status), str("the engine answered ", answer.status)};
   if (auto body = object_of(answer.body)) {
     if (std::string what = text(*body, "error"); !what.empty()) error.what = what;
@@ -57,6 +59,8 @@ Error error_of(const http::ClientResponse& answer) {
   }
   return error;
 }
+
+namespace {
 
 // Ids are opaque; what the engine would not take as a key becomes one by its hash.
 std::string key_of(const std::string& call) {
@@ -107,8 +111,26 @@ Task<std::optional<Box>> EngineApi::find(std::string box) {
   CO_TRY(record, object_of(answer->body));
   Box found{text(record, "id"), text(record, "status")};
   if (found.id.empty()) co_return Error{Code::internal, "the engine's record has no id"};
+  if (const json::value* at = record.if_contains("last_activity_at"); at && at->is_int64())
+    found.last_activity_ms = at->get_int64();
   if (found.status == "terminated") co_return std::optional<Box>();
   co_return std::optional<Box>(std::move(found));
+}
+
+static json::array volumes_json(const NewBox& box) {
+  json::array volumes;
+  for (const BoxVolume& volume : box.volumes)
+    volumes.push_back({{"file_system_id", volume.name},
+                       {"mount_path", volume.path},
+                       {"read_only", volume.read_only}});
+  return volumes;
+}
+
+Result<Box> EngineApi::Impl::made(const http::ClientResponse& answer) {
+  TRY(record, object_of(answer.body));
+  Box made{text(record, "sandbox_id"), text(record, "status")};
+  if (made.id.empty()) return Error{Code::internal, "the engine's answer names no sandbox"};
+  return made;
 }
 
 Task<Box> EngineApi::create(NewBox box) {
@@ -118,23 +140,30 @@ Task<Box> EngineApi::create(NewBox box) {
   if (!box.image.empty()) body["image"] = box.image;
   if (!box.snapshot.empty()) body["snapshot_id"] = box.snapshot;
   if (!box.isolation.empty()) body["isolation"] = box.isolation;
-  json::array volumes;
-  for (const BoxVolume& volume : box.volumes)
-    volumes.push_back({{"file_system_id", volume.name},
-                       {"mount_path", volume.path},
-                       {"read_only", volume.read_only}});
-  if (!volumes.empty()) body["file_systems"] = std::move(volumes);
+  if (!box.volumes.empty()) body["file_systems"] = volumes_json(box);
   CO_TRY(answer, co_await impl_->request("POST", "/sandboxes", json::serialize(body)));
-  CO_TRY(record, object_of(answer.body));
-  Box made{text(record, "sandbox_id"), text(record, "status")};
-  if (made.id.empty()) co_return Error{Code::internal, "the engine's answer names no sandbox"};
-  co_return made;
+  co_return Impl::made(answer);
+}
+
+Task<Box> EngineApi::claim(std::string pool, NewBox box) {
+  json::object body{{"name", box.name}, {"timeout_secs", box.timeout_secs}};
+  if (!box.volumes.empty()) body["file_systems"] = volumes_json(box);
+  CO_TRY(answer, co_await impl_->request(
+                     "POST", str("/sandbox-pools/", http::encode_path(pool), "/sandboxes"),
+                     json::serialize(body)));
+  co_return Impl::made(answer);
 }
 
 Task<void> EngineApi::make_volume(std::string name) {
   json::object body{{"name", std::move(name)}};
   auto made = co_await impl_->request("POST", "/volumes", json::serialize(body));
   if (!made && made.error().tag != "NAME_TAKEN") co_return std::move(made.error());
+  co_return ok;
+}
+
+Task<void> EngineApi::remove_volume(std::string name) {
+  auto removed = co_await impl_->request("DELETE", "/volumes/" + http::encode_path(name));
+  if (!removed && removed.error().code != Code::not_found) co_return std::move(removed.error());
   co_return ok;
 }
 

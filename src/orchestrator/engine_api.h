@@ -18,6 +18,7 @@ namespace glovebox::orchestrator {
 
 struct Box {
   std::string id, status;
+  std::int64_t last_activity_ms = 0;  // unix time; 0: not said
 };
 
 struct BoxVolume {
@@ -49,6 +50,13 @@ struct NewProcess {
   std::vector<std::pair<std::string, std::string>> env;
 };
 
+// How a program of a box that was waited for ended.
+struct BoxRun {
+  bool done = false;  // with exit code 0
+  std::string how;    // else: "exit code 3", "signal 9", "out of time", "out of memory"
+  std::string said;   // the first of what it wrote, as text
+};
+
 struct UplinkPlace {
   std::string url, program;
 };
@@ -64,7 +72,9 @@ class EngineApi {
   // By name or id; nullopt where there is none that lives.
   Task<std::optional<Box>> find(std::string box);
   Task<Box> create(NewBox box);
-  Task<void> make_volume(std::string name);  // one that is there is as good
+  Task<Box> claim(std::string pool, NewBox box);  // of `box` its name, time-out and volumes count
+  Task<void> make_volume(std::string name);       // one that is there is as good
+  Task<void> remove_volume(std::string name);     // gone already is success; Code::conflict: in use
   Task<void> remove(std::string box);
   Task<void> resume(std::string box);
 
@@ -88,6 +98,19 @@ class EngineApi {
                    std::string content);
   Task<void> remove_tree(std::string box, std::string path);
   Task<std::optional<std::string>> read(std::string box, std::string path);
+
+  // engine_pools.cc. Made where `id` is "" or names none any more; gives the id.
+  struct Pool {
+    std::string image;
+    std::int64_t timeout_secs = 0, warm = 0;
+  };
+  Task<std::string> set_pool(std::string id, Pool pool);
+  Task<void> remove_pool(std::string id);  // gone already is success; Code::conflict: in use
+
+  // engine_files.cc: a file of any size, and a program that is waited for. An error of the source
+  // is given back as it is, and leaves what was there by that name.
+  Task<void> upload(std::string box, std::string path, std::function<Task<std::string>()> source);
+  Task<BoxRun> run(std::string box, NewProcess process, std::chrono::seconds limit);
 
   // engine_processes.cc: for a worker inside of the box
   Task<std::vector<BoxProcess>> processes(std::string box);

@@ -56,14 +56,19 @@ Task<BoxProcess> EngineApi::process(std::string box, std::int64_t pid) {
   co_return process_of(value);
 }
 
-Task<BoxProcess> EngineApi::start(std::string box, NewProcess process) {
+std::string EngineApi::Impl::process_json(const NewProcess& process, std::chrono::seconds limit) {
   json::object env;
   for (const auto& [name, value] : process.env) env[name] = value;
   json::object body{{"command", process.command},
                     {"args", json::array(process.args.begin(), process.args.end())},
                     {"env", std::move(env)}};
-  CO_TRY(answer, co_await impl_->request("POST", "/api/v1/processes", json::serialize(body),
-                                         Impl::of_box(box)));
+  if (limit.count() > 0) body["timeout"] = limit.count();
+  return json::serialize(body);
+}
+
+Task<BoxProcess> EngineApi::start(std::string box, NewProcess process) {
+  CO_TRY(answer, co_await impl_->request("POST", "/api/v1/processes",
+                                         Impl::process_json(process, 0s), Impl::of_box(box)));
   CO_TRY(value, runner::parse_json(answer.body), "the new process");
   co_return process_of(value);
 }

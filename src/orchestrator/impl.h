@@ -47,7 +47,8 @@ struct Orchestrator::Impl {
   // An item went back to the queue, which offers it again after a while.
   std::optional<std::chrono::steady_clock::time_point> look_again;
   std::string trouble;
-  net::Event changed;  // an item has ended, a key has changed, a hint came, a drain begins
+  std::string last_checked;  // session, of those asked about by clean-up
+  net::Event changed;        // an item has ended, a key has changed, a hint came, a drain begins
   net::TaskGroup items, watches;
 
   bool full() const { return places >= static_cast<std::size_t>(options.max_sessions); }
@@ -58,6 +59,18 @@ struct Orchestrator::Impl {
 };
 
 using Impl = std::shared_ptr<Orchestrator::Impl>;
+
+// The session's place among those held; gone with whoever has it.
+class Seat {
+ public:
+  Seat(Impl impl, std::string session, std::string work);
+  Seat(const Seat&) = delete;
+  ~Seat();
+
+ private:
+  Impl impl_;
+  std::string session_;
+};
 
 // An item's place among those there is room for.
 class Place {
@@ -85,9 +98,22 @@ Task<void> poll_for_work(Impl impl);
 // Warns when somebody else takes from the same queue, where we may see that.
 Task<void> watch_stats(Impl impl);
 
+// leftovers.cc: boxes and volumes of sessions that are over, or were long not used.
+Task<void> keep_clean(Impl impl);
+// pool_size.cc
+Task<void> keep_pool(Impl impl);
+
 // webhook_box.cc
 Task<void> keep_webhook_box(Impl impl);
 Task<void> hear_hints(Impl impl);
+
+// serve.cc: what a session's metadata asks to have in its box; `bearer` reads the service's files.
+Preparation preparation_of(Impl impl, const std::string& session, const BoxWish& wish,
+                           runner::Bearer bearer);
+// That the session has a box, for clean-up.
+void note_box(Impl impl, const std::string& session);
+// In the session itself, where the service is ours: why it has no box, or not its files.
+Task<void> tell_session(Impl impl, std::string session, std::string why, runner::Bearer bearer);
 
 // One item from its claim to its end, in the background; `from` is what the journal has of it.
 void start_item(Impl impl, runner::Work work, std::optional<Claim> from);

@@ -49,6 +49,7 @@ struct InsideRun::State {
   BoxProcess worker;  // pid 0: not started yet
   bool stopping = false;
   bool cut_off = false;  // it cannot reach the uplink any more
+  std::optional<Error> refusal;
   net::Event changed;
 };
 
@@ -246,16 +247,27 @@ ItemEnd end_of(const InsideRun::State& run, const Result<BoxProcess>& worker,
   return failed(std::move(why));
 }
 
+// With all in it that the session asks for.
+Task<Box> box_of(State run, Boxes::For what) {
+  CO_TRY(wish, wish_of(run->session, run->impl->options.ceiling));
+  CO_TRY(box, co_await run->impl->boxes->get(box_name(run->work.session_id), what, wish));
+  auto prepare = preparation_of(run->impl, run->work.session_id, wish, run->bearer);
+  if (prepare) CO_TRY_DO(co_await prepare(box.id));
+  co_return box;
+}
+
 Task<ItemEnd> serve_in_box(State run) {
   CO_TRY(session, co_await read_session(run));
   if (session.status == "terminated") co_return ItemEnd{.why = "terminated"};
   if (run->stopping) co_return ItemEnd{.how = ItemEnd::How::asked};
   run->session = std::move(session);
   auto what = run->known_box.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
-  CO_TRY(wish, wish_of(run->session, run->impl->options.ceiling));
-  CO_TRY(box, co_await run->impl->boxes->get(box_name(run->work.session_id), what, wish));
-  run->box = std::move(box);
+  auto box = co_await box_of(run, what);
+  if (!box && lasting(box.error())) run->refusal = box.error();
+  if (!box) co_return std::move(box.error());
+  run->box = std::move(*box);
   CO_TRY_DO(run->impl->journal.box(run->work.id, run->box.id));
+  note_box(run->impl, run->work.session_id);
   CO_TRY_DO(co_await set_up(run));
 
   net::TaskGroup beside(run->impl->loop);
@@ -296,6 +308,8 @@ InsideRun::InsideRun(Impl impl, runner::Work work, std::string known_box)
                        .bearer = bearer_of(*impl, work)}) {}
 InsideRun::~InsideRun() = default;
 
+const std::optional<Error>& InsideRun::refusal() const { return state_->refusal; }
+
 void InsideRun::stop() {
   state_->stopping = true;
   state_->changed.notify();
@@ -304,6 +318,7 @@ void InsideRun::stop() {
 static Task<ItemEnd> run_inside(State run) {
   auto served = co_await serve_in_box(run);
   if (!served && served.error().code == Code::cancelled) co_return served;
+  if (run->refusal) co_return failed(run->refusal->what);
   ItemEnd end = served ? std::move(*served) : failed(served.error().what);
   CO_TRY_DO(co_await put_away(run, &end));
   co_return end;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "orchestrator/impl.h"
 
@@ -21,6 +22,9 @@ class InsideRun {
 
   // Code::cancelled leaves all as it is, worker and grant, for the next process.
   Task<runner::ItemEnd> run();
+  // Why the session cannot have what it asks for, where run() ended for that: the item is ours
+  // then, untouched, and its calls are to be answered with the reason.
+  const std::optional<Error>& refusal() const;
   void stop();  // the worker is asked to leave: its running call may finish
 
   struct State;

@@ -15,6 +15,16 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     ttl_ms INTEGER NOT NULL,
     box TEXT NOT NULL
   );
+)"},
+                                            {2, R"(
+  CREATE TABLE leftovers (
+    session TEXT PRIMARY KEY,
+    environment TEXT NOT NULL,
+    box TEXT NOT NULL,
+    used_ms INTEGER NOT NULL,
+    has_box INTEGER NOT NULL
+  );
+  CREATE TABLE pools (environment TEXT PRIMARY KEY, pool TEXT NOT NULL);
 )"}};
 
 }  // namespace
@@ -64,6 +74,60 @@ Result<void> Journal::box(const std::string& work, const std::string& box) {
 Result<void> Journal::remove(const std::string& work) {
   TRY(statement, db_.prepare("DELETE FROM claims WHERE work = ?"));
   statement.bind(work);
+  return statement.run();
+}
+
+Result<void> Journal::used(const std::string& environment, const std::string& session,
+                           const std::string& box, std::int64_t at_ms) {
+  TRY(statement, db_.prepare("INSERT OR REPLACE INTO leftovers(session, environment, box, used_ms, "
+                             "has_box) VALUES (?, ?, ?, ?, 1)"));
+  statement.bind(session, environment, box, at_ms);
+  return statement.run();
+}
+
+Result<void> Journal::used_until(const std::string& session, std::int64_t at_ms) {
+  TRY(statement, db_.prepare("UPDATE leftovers SET used_ms = ? WHERE session = ?"));
+  statement.bind(at_ms, session);
+  return statement.run();
+}
+
+Result<void> Journal::box_gone(const std::string& session) {
+  TRY(statement, db_.prepare("UPDATE leftovers SET has_box = 0 WHERE session = ?"));
+  statement.bind(session);
+  return statement.run();
+}
+
+Result<void> Journal::all_gone(const std::string& session) {
+  TRY(statement, db_.prepare("DELETE FROM leftovers WHERE session = ?"));
+  statement.bind(session);
+  return statement.run();
+}
+
+Result<std::vector<Leftover>> Journal::leftovers(const std::string& environment) {
+  TRY(statement, db_.prepare("SELECT session, box, used_ms, has_box FROM leftovers WHERE "
+                             "environment = ? ORDER BY used_ms, session"));
+  statement.bind(environment);
+  std::vector<Leftover> found;
+  for (;;) {
+    TRY(row, statement.step());
+    if (!row) return found;
+    found.push_back({.session = statement.text(0),
+                     .box = statement.text(1),
+                     .used_ms = statement.integer(2),
+                     .has_box = statement.integer(3) != 0});
+  }
+}
+
+Result<std::string> Journal::pool(const std::string& environment) {
+  TRY(statement, db_.prepare("SELECT pool FROM pools WHERE environment = ?"));
+  statement.bind(environment);
+  TRY(row, statement.step());
+  return row ? statement.text(0) : std::string();
+}
+
+Result<void> Journal::set_pool(const std::string& environment, const std::string& pool) {
+  TRY(statement, db_.prepare("INSERT OR REPLACE INTO pools(environment, pool) VALUES (?, ?)"));
+  statement.bind(environment, pool);
   return statement.run();
 }
 

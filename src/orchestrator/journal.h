@@ -1,5 +1,5 @@
 // What we hold, remembered over a crash: claimed items without any secret. Who finds one in it may
-// go on with it by the environment's key.
+// go on with it by the environment's key. And what sessions have left: boxes, volumes.
 #pragma once
 
 #include <cstdint>
@@ -23,6 +23,13 @@ struct Claim {
 };
 std::string_view name(Claim::State state);
 
+// A session that had a box of ours.
+struct Leftover {
+  std::string session, box;  // the box's name
+  std::int64_t used_ms = 0;  // wall clock: when the session was last held
+  bool has_box = true;       // as far as we know; else there are its volumes only
+};
+
 class Journal {
  public:
   static Result<Journal> open(const std::string& path);  // ":memory:" remembers nothing
@@ -34,6 +41,18 @@ class Journal {
   Result<void> box(const std::string& work, const std::string& box);
   Result<void> remove(const std::string& work);
   Result<std::vector<Claim>> all(const std::string& environment);  // oldest first
+
+  // leftovers.cc decides what becomes of them.
+  Result<void> used(const std::string& environment, const std::string& session,
+                    const std::string& box, std::int64_t at_ms);
+  Result<void> used_until(const std::string& session, std::int64_t at_ms);
+  Result<void> box_gone(const std::string& session);
+  Result<void> all_gone(const std::string& session);
+  Result<std::vector<Leftover>> leftovers(const std::string& environment);  // longest unused first
+
+  // The engine's pool that is ours; "": there is none.
+  Result<std::string> pool(const std::string& environment);
+  Result<void> set_pool(const std::string& environment, const std::string& pool);
 
  private:
   explicit Journal(store::Database db) : db_(std::move(db)) {}

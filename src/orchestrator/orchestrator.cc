@@ -78,6 +78,8 @@ Task<void> run_orchestrator(Impl impl) {
                                     {"service", impl->options.service_url}});
   CO_TRY_DO(recover(impl));
   impl->watches.spawn("stats", watch_stats(impl));
+  impl->watches.spawn("clean", keep_clean(impl));
+  impl->watches.spawn("pool", keep_pool(impl));
   if (!impl->options.webhook_box.empty()) {
     impl->watches.spawn("webhook_box", keep_webhook_box(impl));
     impl->watches.spawn("webhook_box.hints", hear_hints(impl));

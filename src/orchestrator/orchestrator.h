@@ -27,6 +27,25 @@ struct Keys {
 struct Ceiling {
   std::vector<std::string> images, snapshots, volumes;
   bool internet = false;
+  // Files and repositories: see session_files.h.
+  std::vector<std::string> hosts = {"*"};     // of URLs
+  std::vector<std::string> directories = {};  // "NAME=/path", of this machine
+  std::string also_trust = {};                // certificates of such hosts, besides the system's
+  std::uint64_t file_bytes = 1 << 30;         // of all for one box
+  Millis file_time{300'000};
+};
+
+// What stays of a session that is not held. 0 is no limit.
+struct Keep {
+  Millis boxes_for{0};    // unused so long they go
+  std::size_t boxes = 0;  // of those the longest unused go first
+  Millis volumes_for{0};  // outputs and the sessions' own volumes, from when they were last used
+};
+
+// Boxes made ahead, between so many, as the queue has need of them. most == 0: none.
+struct PoolSize {
+  std::int64_t least = 0, most = 0;
+  std::string image = "host";
 };
 
 struct Options {
@@ -58,6 +77,9 @@ struct Options {
   bool resume_suspended = false;  // else a suspended box is replaced by a clean one
   Ceiling ceiling;                // of what a session's metadata may ask for
 
+  Keep keep;
+  PoolSize pool;
+
   // Where an item's worker runs: here, with hands that reach into the box, or in the box, against
   // the uplink.
   enum class Runner { outside, inside } runner = Runner::outside;
@@ -79,6 +101,8 @@ struct Options {
     Millis stats{60'000};
     Millis same_session{2'000};  // for a session's earlier item to end
     Millis supply{5'000};        // between two looks whether a worker inside has its way out
+    Millis clean{60'000};        // between two looks at what sessions have left
+    Millis pool{2'000};          // … at the queue's depth, for the pool
   } pace;
 };
 

@@ -7,6 +7,7 @@
 #include "net/task.h"
 #include "orchestrator/impl.h"
 #include "orchestrator/inside.h"
+#include "orchestrator/session_files.h"
 #include "orchestrator/session_policy.h"
 
 namespace glovebox::orchestrator {
@@ -19,25 +20,6 @@ metrics::Counter recovered("orchestrator_items_recovered_total",
                            "Items found in the journal and gone on with.");
 metrics::Counter failed("orchestrator_items_failed_total",
                         "Items that ended with an error of ours.");
-
-// The session's place among those held; gone with whoever has it.
-class Seat {
- public:
-  Seat(Impl impl, std::string session, std::string work)
-      : impl_(std::move(impl)), session_(std::move(session)) {
-    impl_->sessions[session_].work = std::move(work);
-    running.add(1);
-  }
-  Seat(const Seat&) = delete;
-  ~Seat() {
-    impl_->sessions.erase(session_);
-    running.add(-1);
-  }
-
- private:
-  Impl impl_;
-  std::string session_;
-};
 
 // A session has one item at a time. A second one waits a moment for the first to end (the queue
 // makes it while the first is being stopped), and else stays unacknowledged: it comes again.
@@ -68,25 +50,35 @@ runner::LeaseStart lease_start(const std::optional<Claim>& from) {
 }
 
 Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, runner::Bearer token,
-                                                runner::Session session, std::string known_box) {
-  auto note = [weak = std::weak_ptr(impl), work](std::string box) {
-    if (auto impl = weak.lock())
-      if (auto noted = impl->journal.box(work, box); !noted)
-        log::error("journal.box", {{"work", work}, {"error", noted.error().what}});
+                                                runner::Session session, std::string known_box,
+                                                std::optional<Error> refusal) {
+  auto note = [weak = std::weak_ptr(impl), work, session = session.id](std::string box) {
+    auto impl = weak.lock();
+    if (!impl) return;
+    if (auto noted = impl->journal.box(work, box); !noted)
+      log::error("journal.box", {{"work", work}, {"error", noted.error().what}});
+    note_box(impl, session);
   };
   CO_FAULT("orchestrator.before_box");
+  runner::Bearer bearer = token ? token : impl->environment_key;
+  auto tell = [impl, bearer, session = session.id](std::string why) {
+    return tell_session(impl, session, std::move(why), bearer);
+  };
+  if (refusal) co_return refusing(std::move(*refusal), std::move(tell));
   auto wish = wish_of(session, impl->options.ceiling);
-  if (!wish) co_return refusing(std::move(wish.error()));
+  if (!wish) co_return refusing(std::move(wish.error()), std::move(tell));
+  auto prepare = preparation_of(impl, session.id, *wish, bearer);
   auto hands = std::make_shared<BoxHands>(impl->boxes, box_name(session.id), std::move(known_box),
-                                          std::move(note), std::move(*wish));
-  runner::SessionAccess access{*impl->service, std::move(session),
-                               token ? token : impl->environment_key, token != nullptr};
+                                          std::move(note), std::move(*wish), std::move(prepare));
+  runner::SessionAccess access{*impl->service, std::move(session), bearer, token != nullptr};
   co_return explaining(equipped_box(impl->loop, impl->boxes, std::move(hands), std::move(access),
-                                    impl->options.unpack));
+                                    impl->options.unpack),
+                       std::move(tell));
 }
 
 std::shared_ptr<runner::Item> make_item(Impl impl, runner::Work work,
-                                        const std::optional<Claim>& from) {
+                                        const std::optional<Claim>& from,
+                                        std::optional<Error> refusal = {}) {
   const Options& options = impl->options;
   runner::ItemOptions item_options;
   item_options.session.max_idle = options.max_idle;
@@ -98,8 +90,8 @@ std::shared_ptr<runner::Item> make_item(Impl impl, runner::Work work,
   item_options.taken_up = from.has_value();
   const std::string id = work.id;
   auto token = work.token.empty() ? nullptr : std::make_shared<const Secret>(work.token);
-  auto hands = [impl, id, token, box = from ? from->box : ""](runner::Session session) {
-    return make_hands(impl, id, token, std::move(session), box);
+  auto hands = [impl, id, token, box = from ? from->box : "", refusal](runner::Session session) {
+    return make_hands(impl, id, token, std::move(session), box, refusal);
   };
   auto item = std::make_shared<runner::Item>(impl->loop, *impl->service, std::move(work),
                                              impl->environment_key, std::move(hands), item_options,
@@ -151,6 +143,12 @@ void tell_end(const runner::Work& work, const runner::ItemEnd& end) {
               {"open_calls", end.open_calls}});
 }
 
+// It has been used until now, if it has had a box at all.
+void note_use(Impl impl, const std::string& session) {
+  auto noted = impl->journal.used_until(session, system_clock().unix_ms());
+  if (!noted) log::error("journal.used", {{"session", session}, {"error", noted.error().what}});
+}
+
 template <class Runner>
 Task<runner::ItemEnd> run_with(Impl impl, std::string session, std::shared_ptr<Runner> runner) {
   impl->sessions[session].stop = [runner] { runner->stop(); };
@@ -160,10 +158,14 @@ Task<runner::ItemEnd> run_with(Impl impl, std::string session, std::shared_ptr<R
 
 Task<runner::ItemEnd> run_item(Impl impl, runner::Work work, std::optional<Claim> from,
                                std::string session) {
-  if (impl->options.runner == Options::Runner::inside && work.kind == "session")
-    return run_with(impl, session,
-                    std::make_shared<InsideRun>(impl, work, from ? from->box : std::string()));
-  return run_with(impl, session, make_item(impl, work, from));
+  if (impl->options.runner != Options::Runner::inside || work.kind != "session")
+    co_return co_await run_with(impl, session, make_item(impl, work, from));
+  auto inside = std::make_shared<InsideRun>(impl, work, from ? from->box : std::string());
+  auto end = co_await run_with(impl, session, inside);
+  // Nobody can work in there: what the calls are answered with is said from here.
+  if (inside->refusal())
+    co_return co_await run_with(impl, session, make_item(impl, work, from, inside->refusal()));
+  co_return end;
 }
 
 Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::shared_ptr<Place>) {
@@ -187,6 +189,7 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
   }
   auto end = co_await run_item(impl, work, from, session);
   if (!end && end.error().code == Code::cancelled) co_return ok;  // the journal keeps it
+  if (!work.session_id.empty()) note_use(impl, work.session_id);
   CO_FAULT("orchestrator.before_forget");
   if (!end || !end->ours) forget(impl, work.id);
   if (!end) co_return end.error();
@@ -196,6 +199,46 @@ Task<void> serve(Impl impl, runner::Work work, std::optional<Claim> from, std::s
 }
 
 }  // namespace
+
+Seat::Seat(Impl impl, std::string session, std::string work)
+    : impl_(std::move(impl)), session_(std::move(session)) {
+  impl_->sessions[session_].work = std::move(work);
+  running.add(1);
+}
+Seat::~Seat() {
+  impl_->sessions.erase(session_);
+  running.add(-1);
+  impl_->changed.notify();
+}
+
+Preparation preparation_of(Impl impl, const std::string& session, const BoxWish& wish,
+                           runner::Bearer bearer) {
+  const Ceiling& ceiling = impl->options.ceiling;
+  FilePolicy policy{.web = {ceiling.hosts, ceiling.also_trust},
+                    .directories = ceiling.directories,
+                    .bytes = ceiling.file_bytes,
+                    .time = ceiling.file_time,
+                    .retry = impl->options.pace.first_retry};
+  return placing(impl->loop, impl->boxes, policy,
+                 {impl->service, std::move(bearer), impl->service_is_ours}, session, wish.sources);
+}
+
+void note_box(Impl impl, const std::string& session) {
+  auto noted =
+      impl->journal.used(impl->environment, session, box_name(session), system_clock().unix_ms());
+  if (!noted) log::error("journal.used", {{"session", session}, {"error", noted.error().what}});
+}
+
+Task<void> tell_session(Impl impl, std::string session, std::string why, runner::Bearer bearer) {
+  if (!impl->service_is_ours) co_return ok;
+  const std::string body = str(R"({"message":")", json_escape(why), "\"}");
+  auto told = co_await impl->service->call(
+      "POST", str("/glovebox/v1/sessions/", http::encode_path(session), "/errors"), body,
+      runner::Service::Family::agents, bearer);
+  if (!told && told.error().code == Code::cancelled) co_return std::move(told.error());
+  if (!told) log::warn("session.tell", {{"session", session}, {"error", told.error().what}});
+  co_return ok;
+}
 
 void start_item(Impl impl, runner::Work work, std::optional<Claim> from) {
   auto place = std::make_shared<Place>(impl);

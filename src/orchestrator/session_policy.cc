@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "net/task.h"
+#include "orchestrator/session_files.h"
 #include "runner/result.h"
 #include "wire/outputs.h"
 
@@ -29,8 +30,7 @@ Result<BoxVolume> volume_of(const std::string& text, const std::string& session,
                             const Ceiling& ceiling) {
   // A volume of its own is no more than the box has anyway: a disk.
   if (text == "per-session")
-    return BoxVolume{
-        .name = "session-" + session, .path = std::string(kOwnVolumePath), .own = true};
+    return BoxVolume{.name = own_volume(session), .path = std::string(kOwnVolumePath), .own = true};
   auto parts = split(text, ':');
   const bool read_only = parts.size() == 3 && parts[2] == "ro";
   if ((parts.size() != 2 && !read_only) || parts[0].empty() || !parts[1].starts_with('/'))
@@ -73,26 +73,50 @@ Result<void> apply(BoxWish& wish, std::string_view key, const std::string& value
     TRY_DO(one_of({"keep", "ephemeral"}));
     wish.ephemeral = value == "ephemeral";
   }
+  return wire::add_sources(wish.sources, key, value);
+}
+
+// Directories and volumes that files are taken from are what the operator named; such a volume is
+// mounted to read, out of the way.
+Result<void> check_sources(BoxWish& wish, const Ceiling& ceiling) {
+  for (const wire::SessionSource& source : wish.sources.all) {
+    if (source.kind == wire::SessionSource::Kind::directory)
+      TRY_DO(directory_named(ceiling.directories, source.what), "glovebox.files");
+    if (source.kind != wire::SessionSource::Kind::volume) continue;
+    if (!offered(ceiling.volumes, source.what))
+      return refusal("glovebox.files", source.what, "orchestrator.session_volumes");
+    BoxVolume mounted{.name = source.what, .path = source_mount(source.what), .read_only = true};
+    if (std::ranges::find(wish.volumes, mounted.path, &BoxVolume::path) == wish.volumes.end())
+      wish.volumes.push_back(std::move(mounted));
+  }
   return ok;
+}
+
+// What stands before the reason, for who reads it in the session.
+std::string told_as(const Error& error) {
+  return str(error.tag == kSessionFiles ? "the files this session asks for cannot be had: "
+                                        : "this session has no sandbox: ",
+             error.what);
 }
 
 // Hands, or the reason why there are none.
 class ExplainingHands : public runner::Hands {
  public:
-  ExplainingHands(std::shared_ptr<runner::Hands> hands, std::string why)
-      : hands_(std::move(hands)), why_(std::move(why)) {}
+  ExplainingHands(std::shared_ptr<runner::Hands> hands, std::string why, Tell tell)
+      : hands_(std::move(hands)), why_(std::move(why)), tell_(std::move(tell)) {}
 
   bool has(std::string_view tool) const override {
     constexpr std::string_view kTools[] = {"bash", "read", "write", "edit", "glob", "grep"};
     return hands_ ? hands_->has(tool) : std::ranges::find(kTools, tool) != std::end(kTools);
   }
   Task<void> open() override {
-    if (!hands_) co_return ok;
-    auto opened = co_await hands_->open();
-    if (opened || !lasting(opened.error())) co_return opened;
-    log::warn("session.no_box", {{"error", opened.error().what}});
-    why_ = opened.error().what;
-    co_return ok;
+    if (hands_) {
+      auto opened = co_await hands_->open();
+      if (opened || !lasting(opened.error())) co_return opened;
+      why_ = told_as(opened.error());
+    }
+    log::warn("session.no_box", {{"error", why_}});
+    co_return co_await tell_(why_);
   }
   Task<runner::ToolResult> call(runner::ToolCall call) override {
     if (why_.empty()) return hands_->call(std::move(call));
@@ -105,17 +129,11 @@ class ExplainingHands : public runner::Hands {
   }
 
  private:
-  // Of the box's making: the same again would be refused again.
-  static bool lasting(const Error& error) {
-    return error.code == Code::invalid || error.code == Code::unsupported ||
-           error.code == Code::forbidden;
-  }
-  Task<runner::ToolResult> explain() {
-    co_return runner::error_result("Error: this session has no sandbox: " + why_);
-  }
+  Task<runner::ToolResult> explain() { co_return runner::error_result("Error: " + why_); }
 
   const std::shared_ptr<runner::Hands> hands_;  // null: there are none
   std::string why_;
+  const Tell tell_;
 };
 
 }  // namespace
@@ -135,16 +153,23 @@ Result<BoxWish> wish_of(const runner::Session& session, const Ceiling& ceiling) 
     if (value.is_string())
       TRY_DO(apply(wish, key, std::string(value.get_string()), session.id, ceiling),
              "the session's metadata");
+  TRY_DO(check_sources(wish, ceiling), "the session's metadata");
   return wish;
 }
 
-std::shared_ptr<runner::Hands> explaining(std::shared_ptr<runner::Hands> hands) {
-  return std::make_shared<ExplainingHands>(std::move(hands), "");
+std::string own_volume(std::string_view session) { return str("session-", session); }
+
+bool lasting(const Error& error) {
+  return error.code == Code::invalid || error.code == Code::unsupported ||
+         error.code == Code::forbidden;
 }
 
-std::shared_ptr<runner::Hands> refusing(Error why) {
-  log::warn("session.no_box", {{"error", why.what}});
-  return std::make_shared<ExplainingHands>(nullptr, std::move(why.what));
+std::shared_ptr<runner::Hands> explaining(std::shared_ptr<runner::Hands> hands, Tell tell) {
+  return std::make_shared<ExplainingHands>(std::move(hands), "", std::move(tell));
+}
+
+std::shared_ptr<runner::Hands> refusing(Error why, Tell tell) {
+  return std::make_shared<ExplainingHands>(nullptr, told_as(why), std::move(tell));
 }
 
 }  // namespace glovebox::orchestrator

@@ -59,6 +59,10 @@ TEST(SessionPolicy, WhatIsNotOfferedIsRefusedByName) {
   }
 }
 
+Task<void> note(std::vector<std::string>* told, std::string why) {
+  told->push_back(std::move(why));
+  co_return ok;
+}
 Task<void> called(std::shared_ptr<runner::Hands> hands) {
   EXPECT_TRUE(hands->has("bash"));
   CO_TRY_DO(co_await hands->open());
@@ -70,7 +74,10 @@ Task<void> called(std::shared_ptr<runner::Hands> hands) {
 
 TEST(SessionPolicy, ARefusalIsWhatEveryCallSays) {
   net::Loop loop;
-  ASSERT_TRUE(net::run(loop, called(refusing({Code::forbidden, "'x' is not offered here"}))));
+  std::vector<std::string> told;
+  auto hear = [&](std::string why) { return note(&told, std::move(why)); };
+  ASSERT_TRUE(net::run(loop, called(refusing({Code::forbidden, "'x' is not offered here"}, hear))));
+  EXPECT_EQ(told.size(), 1u);
 }
 
 }  // namespace
