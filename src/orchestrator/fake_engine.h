@@ -6,6 +6,7 @@
 
 #include <deque>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,8 @@ class FakeEngine {
     std::string name, status = "running", image;
     std::int64_t timeout_secs = 0;
     bool no_network = false;
+    std::string pool = {};           // it was claimed from
+    std::int64_t last_activity = 0;  // unix ms
   };
   struct FakeCall {
     std::string box, tool, input;
@@ -40,7 +43,7 @@ class FakeEngine {
 
   std::string add(const std::string& name, const std::string& status = "running") {
     std::string id = str("box", ++last_id_);
-    boxes[id] = {name, status, "", 0, false};
+    boxes[id] = {.name = name, .status = status};
     return id;
   }
   std::size_t count(const std::string& what) const {
@@ -49,13 +52,17 @@ class FakeEngine {
     return n;
   }
 
-  std::map<std::string, FakeBox> boxes;     // by id
-  std::map<std::string, FakeCall> calls;    // by Idempotency-Key
-  std::vector<std::string> seen;            // "METHOD /path"
-  std::vector<std::string> ended;           // keys
-  std::deque<http::Response> answers;       // instead of what the next requests would get
-  std::map<std::string, std::string> then;  // a box's status after it has been looked at once
-  bool blocked = false;                     // tool calls wait
+  std::map<std::string, FakeBox> boxes;       // by id
+  std::map<std::string, FakeCall> calls;      // by Idempotency-Key
+  std::vector<std::string> seen;              // "METHOD /path"
+  std::vector<std::string> ended;             // keys
+  std::set<std::string> volumes;              // by name
+  std::set<std::string> volumes_in_use;       // cannot be removed
+  std::map<std::string, std::int64_t> pools;  // how many are kept ready, by id
+  bool no_claims = false;                     // pools know nothing of names and volumes
+  std::deque<http::Response> answers;         // instead of what the next requests would get
+  std::map<std::string, std::string> then;    // a box's status after it has been looked at once
+  bool blocked = false;                       // tool calls wait
   net::Event changed;
   std::string result = R"({"content":"done","is_error":false})";
   Secret key{"engine-key"};
@@ -76,6 +83,12 @@ class FakeEngine {
             route("POST", "/sandboxes", &FakeEngine::create),
             route("DELETE", "/sandboxes/{sbx}", &FakeEngine::remove),
             route("POST", "/sandboxes/{sbx}/resume", &FakeEngine::resume),
+            route("POST", "/volumes", &FakeEngine::make_volume),
+            route("DELETE", "/volumes/{volume}", &FakeEngine::remove_volume),
+            route("POST", "/sandbox-pools", &FakeEngine::make_pool),
+            route("PUT", "/sandbox-pools/{pool}", &FakeEngine::change_pool),
+            route("DELETE", "/sandbox-pools/{pool}", &FakeEngine::remove_pool),
+            route("POST", "/sandbox-pools/{pool}/sandboxes", &FakeEngine::claim),
             {"POST", "/api/v1/tools/{tool}", http::Body::whole,
              [this](http::Request request) { return tool(std::move(request)); }, 1 << 20, true},
             route("DELETE", "/api/v1/tools/calls/{key}", &FakeEngine::end),
@@ -115,8 +128,8 @@ class FakeEngine {
   http::Response get(const http::Request& request) {
     std::string id = find(request.param("sbx"));
     if (id.empty()) return error(404, "SANDBOX_NOT_FOUND");
-    auto answer =
-        http::json(200, str(R"({"id":")", id, R"(","status":")", boxes[id].status, "\"}"));
+    auto answer = http::json(200, str(R"({"id":")", id, R"(","status":")", boxes[id].status,
+                                      R"(","last_activity_at":)", boxes[id].last_activity, "}"));
     if (then.contains(id)) boxes[id].status = then[id];
     return answer;
   }
@@ -129,6 +142,42 @@ class FakeEngine {
         parse_int<std::int64_t>(after(body, R"("timeout_secs":)", ',')).value_or(0);
     boxes[id].image = after(body, R"("image":")", '"');
     boxes[id].no_network = body.contains(R"("network":{"allow_internet_access":false})");
+    return http::json(201, str(R"({"sandbox_id":")", id, R"(","status":"running"})"));
+  }
+  http::Response make_volume(const http::Request& request) {
+    std::string name = after(request.body, R"("name":")", '"');
+    if (!volumes.insert(name).second) return error(409, "NAME_TAKEN");
+    return http::json(201, "{}");
+  }
+  http::Response remove_volume(const http::Request& request) {
+    const std::string name = request.param("volume");
+    if (volumes_in_use.contains(name)) return error(409, "FILE_SYSTEM_IN_USE");
+    return volumes.erase(name) ? http::empty(204) : error(404, "FILE_SYSTEM_NOT_FOUND");
+  }
+  static std::int64_t warm_of(const http::Request& request) {
+    return parse_int<std::int64_t>(after(request.body, R"("warm_containers":)", ',')).value_or(-1);
+  }
+  http::Response make_pool(const http::Request& request) {
+    const std::string id = str("pool", pools.size() + 1);
+    pools[id] = warm_of(request);
+    return http::json(201, str(R"({"pool_id":")", id, "\"}"));
+  }
+  http::Response change_pool(const http::Request& request) {
+    const std::string id = request.param("pool");
+    if (!pools.contains(id)) return error(404, "POOL_NOT_FOUND");
+    pools[id] = warm_of(request);
+    return http::json(200, "{}");
+  }
+  http::Response remove_pool(const http::Request& request) {
+    return pools.erase(request.param("pool")) ? http::empty(204) : error(404, "POOL_NOT_FOUND");
+  }
+  http::Response claim(const http::Request& request) {
+    if (!pools.contains(request.param("pool"))) return error(404, "POOL_NOT_FOUND");
+    if (no_claims) return error(501, "NOT_IMPLEMENTED");
+    std::string name = after(request.body, R"("name":")", '"');
+    if (!find(name).empty()) return error(409, "NAME_TAKEN");
+    std::string id = add(name);
+    boxes[id].pool = request.param("pool");
     return http::json(201, str(R"({"sandbox_id":")", id, R"(","status":"running"})"));
   }
   http::Response remove(const http::Request& request) {

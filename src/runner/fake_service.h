@@ -36,10 +36,11 @@ class FakeService {
  public:
   struct Session {
     std::string status = "idle";
-    std::vector<std::string> events;  // history, as JSON
-    int streams = 0;                  // opened so far
-    int attached = 0;                 // open now
-    int generation = 0;               // raised to end the open streams
+    std::string metadata = "{}", archived_at = "null";  // JSON
+    std::vector<std::string> events;                    // history, as JSON
+    int streams = 0;                                    // opened so far
+    int attached = 0;                                   // open now
+    int generation = 0;                                 // raised to end the open streams
     net::Event changed;
   };
   struct Item {
@@ -82,6 +83,7 @@ class FakeService {
 
   // ---- what there is
   Session& session(const std::string& id = "sesn_1") { return sessions_[id]; }
+  void forget(const std::string& id) { sessions_.erase(id); }
   Item& item(const std::string& id = "work_1") { return items_[id]; }
   bool has_item(const std::string& id) const { return items_.contains(id); }
   Item& queue(const std::string& work, const std::string& session, const std::string& secret = "") {
@@ -124,7 +126,7 @@ class FakeService {
     return n;
   }
   std::vector<std::string> posted;  // events sent by workers, in order
-  int workers_polling = 1;
+  int workers_polling = 1, depth = 0;
   std::size_t page_limit = 0;  // of a page of the history; 0: what the worker asks for
   std::int64_t ttl_seconds = 300;
   std::string environment = "env_1";
@@ -208,7 +210,7 @@ class FakeService {
   }
   http::Response stats(const http::Request&) {
     return http::json(200,
-                      str(R"({"type":"work_queue_stats","depth":0,"pending":0,)",
+                      str(R"({"type":"work_queue_stats","depth":)", depth, R"(,"pending":0,)",
                           R"("oldest_queued_at":null,"workers_polling":)", workers_polling, "}"));
   }
   http::Response ack(const http::Request& request) {
@@ -253,7 +255,8 @@ class FakeService {
     if (found == sessions_.end()) return error(404, "no such session");
     return http::json(
         200, str(R"({"type":"session","id":")", found->first, R"(","status":")",
-                 found->second.status, R"(","agent":{"skills":[]},"resources":[],"metadata":{}})"));
+                 found->second.status, R"(","agent":{"skills":[]},"resources":[],"metadata":)",
+                 found->second.metadata, R"(,"archived_at":)", found->second.archived_at, "}"));
   }
   http::Response list(const http::Request& request) {
     Session& session = sessions_[request.param("session")];
