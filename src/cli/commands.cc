@@ -73,6 +73,8 @@ Commands commands() {
                                             &kImageRm,
                                             &kVolumeCreate,
                                             &kVolumeLs,
+                                            &kVolumeAttach,
+                                            &kVolumeDetach,
                                             &kVolumeRm,
                                             &kSessionOutputs,
                                             &kEnv,

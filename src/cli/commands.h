@@ -20,7 +20,8 @@ extern const Command kSandboxFork, kSnapshotCreate, kSnapshotLs, kSnapshotShow, 
 extern const Command kWebhookCreate, kWebhookLs, kWebhookUpdate, kWebhookRm, kWebhookSecret,
     kWebhookDeliveries, kWebhookReplay;
 extern const Command kImageImport, kImagePull, kImageBuild, kImageLs, kImageShow, kImageRm;
-extern const Command kVolumeCreate, kVolumeLs, kVolumeRm, kSessionOutputs;
+extern const Command kVolumeCreate, kVolumeLs, kVolumeAttach, kVolumeDetach, kVolumeRm,
+    kSessionOutputs;
 Commands commands();
 
 }  // namespace glovebox::cli

@@ -4,6 +4,7 @@
 #include "cli/engine_client.h"
 #include "cli/network_options.h"
 #include "cli/resource_options.h"
+#include "cli/volume_options.h"
 
 namespace glovebox::cli {
 
@@ -25,15 +26,7 @@ static Result<json::object> request(Args& args) {
   if (auto isolation = args.option("--isolation")) body["isolation"] = *isolation;
   TRY(network, network_options(args));
   if (network) body["network"] = std::move(*network);
-  json::array volumes;
-  for (const auto& text : args.options("--volume")) {
-    auto parts = split(text, ':');  // NAME:/path[:ro]
-    bool read_only = parts.size() == 3 && parts[2] == "ro";
-    if ((parts.size() != 2 && !read_only) || parts[0].empty() || !parts[1].starts_with('/'))
-      return usage_error(str("--volume: '", text, "' is not NAME:/path or NAME:/path:ro"));
-    volumes.push_back(
-        {{"file_system_id", parts[0]}, {"mount_path", parts[1]}, {"read_only", read_only}});
-  }
+  TRY(volumes, volume_options(args));
   if (!volumes.empty()) body["file_systems"] = std::move(volumes);
   if (!args.rest().empty())
     body["entrypoint"] = json::array(args.rest().begin(), args.rest().end());

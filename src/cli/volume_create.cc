@@ -27,8 +27,8 @@ const Command kVolumeCreate{
     .help =
         "Make a volume: a directory that outlives sandboxes, and that several may have at once.\n"
         "\n"
-        "A sandbox gets it when it is made: sandbox create --volume=NAME:/path[:ro]. SIZE limits\n"
-        "what is in it (default 10G).",
+        "A sandbox gets it when it is made (sandbox create --volume=NAME:/path[:ro]), when it is\n"
+        "claimed (pool claim), or later (volume attach). SIZE limits what is in it (default 10G).",
     .run = run};
 
 }  // namespace glovebox::cli

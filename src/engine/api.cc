@@ -40,8 +40,8 @@ constexpr Row kLifecycle[] = {
     {"POST", "/sandboxes/{sbx}/snapshot", take_snapshot, Body::whole, kSmall},
     {"POST", "/sandboxes/{sbx}/copy", copy_sandbox, Body::whole, kSmall},
     {"POST", "/sandboxes/{sbx}/rollback", rollback_sandbox, Body::whole, kSmall},
-    {"POST", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
-    {"DELETE", "/sandboxes/{sbx}/file_systems", sandbox_comes_later, Body::whole, kSmall},
+    {"POST", "/sandboxes/{sbx}/file_systems", attach_volume, Body::whole, kSmall},
+    {"DELETE", "/sandboxes/{sbx}/file_systems", detach_volume, Body::whole, kSmall},
     {"GET", "/sandboxes/{sbx}/logs", sandbox_logs},
     {"GET", "/sandboxes/{sbx}/processes", sandbox_log_processes},
     {"POST", "/sandboxes/{sbx}/uplink", open_uplink, Body::whole, kSmall},                  // ours

@@ -47,8 +47,8 @@ Reply delete_pool(ApiState& api, Request request) {
 }
 
 Reply claim_from_pool(ApiState& api, Request request) {
-  CO_TRY_DO(wire::check_claim(request.body));
-  CO_TRY(record, co_await api.engine.claim(request.param("id")));
+  CO_TRY(wanted, wire::decode_claim(request.body));
+  CO_TRY(record, co_await api.engine.claim(request.param("id"), std::move(wanted)));
   co_return http::json(201, wire::encode_created(as_seen(std::move(record), request)));
 }
 

@@ -108,19 +108,12 @@ Reply delete_sandbox(ApiState& api, Request request) {
 
 // ---- what comes later
 
-static Error later(const Request& request) {
+Reply comes_later(ApiState&, Request request) {
   std::string_view what = request.path;
   what.remove_prefix(what.rfind('/') + 1);
-  return Error{Code::unsupported,
-               str(request.method, " of `", what, "` comes with a later version"),
-               "NOT_IMPLEMENTED"};
+  co_return Error{Code::unsupported,
+                  str(request.method, " of `", what, "` comes with a later version"),
+                  "NOT_IMPLEMENTED"};
 }
-
-Reply sandbox_comes_later(ApiState& api, Request request) {
-  CO_TRY(sandbox, sandbox_param(request));
-  CO_TRY_DO(api.engine.get(sandbox));  // an unknown sandbox is that first of all
-  co_return later(request);
-}
-Reply comes_later(ApiState&, Request request) { co_return later(request); }
 
 }  // namespace glovebox::engine

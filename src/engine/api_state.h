@@ -83,7 +83,6 @@ Reply list_sandboxes(ApiState& api, http::Request request);
 Reply get_sandbox(ApiState& api, http::Request request);
 Reply update_sandbox(ApiState& api, http::Request request);
 Reply delete_sandbox(ApiState& api, http::Request request);
-Reply sandbox_comes_later(ApiState& api, http::Request request);
 Reply comes_later(ApiState& api, http::Request request);
 
 // api_port_tokens.cc
@@ -131,6 +130,8 @@ Reply list_volumes(ApiState& api, http::Request request);
 Reply list_file_systems(ApiState& api, http::Request request);
 Reply get_volume(ApiState& api, http::Request request);
 Reply remove_volume(ApiState& api, http::Request request);
+Reply attach_volume(ApiState& api, http::Request request);
+Reply detach_volume(ApiState& api, http::Request request);
 
 // api_processes.cc
 Reply box_health(ApiState& api, http::Request request);

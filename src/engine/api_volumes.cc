@@ -51,4 +51,18 @@ Reply remove_volume(ApiState& api, Request request) {
   co_return http::empty(204);
 }
 
+Reply attach_volume(ApiState& api, Request request) {
+  CO_TRY(sandbox, sandbox_param(request));
+  CO_TRY(wanted, wire::decode_attach(request.body));
+  CO_TRY(record, co_await api.engine.attach_volume(sandbox, std::move(wanted)));
+  co_return http::json(200, wire::encode_record(as_seen(std::move(record), request)));
+}
+
+Reply detach_volume(ApiState& api, Request request) {
+  CO_TRY(sandbox, sandbox_param(request));
+  CO_TRY(place, wire::decode_detach(request.body));
+  CO_TRY(record, co_await api.engine.detach_volume(sandbox, std::move(place)));
+  co_return http::json(200, wire::encode_record(as_seen(std::move(record), request)));
+}
+
 }  // namespace glovebox::engine

@@ -101,7 +101,6 @@ Task<void> Core::prepare(Blank blank, BoxPlan of, bool spare) {
   plan.usr_mask = of.image->usr_mask;
   plan.terms = terms_of({}, *of.image);
   plan.spare = spare;
-  plan.mounts = Volumes::mounts(of.volumes);
   return launcher->prepare(std::move(plan));
 }
 

@@ -52,7 +52,6 @@ struct BoxPlan {
   std::shared_ptr<const Image> image;  // the lowest layer
   // The box's own files begin as a copy of this one's; empty: with nothing.
   std::string snapshot = {};
-  std::vector<wire::FileSystem> volumes = {};
 };
 
 // A box with a record that is not terminated.
@@ -99,9 +98,7 @@ struct Core {
   // The box in kernel of a blank whose files are there; also of a sandbox that is started again,
   // once the launcher has forgotten the box it was.
   Task<void> prepare(Blank blank, BoxPlan of, bool spare = false);
-  bool usual(const BoxPlan& plan) const {
-    return plan.image == image && plan.snapshot.empty() && plan.volumes.empty();
-  }
+  bool usual(const BoxPlan& plan) const { return plan.image == image && plan.snapshot.empty(); }
   Result<void> make_files(const std::string& id, const BoxPlan& plan) const;  // blocks
   Task<void> keep_blanks();
   Result<uid_t> take_range();
@@ -128,6 +125,14 @@ struct Core {
   Task<void> recover_network();
   // The kind of blank that is lacking: with a link or without; nothing: there are enough of both.
   std::optional<bool> lacking_blank() const;
+
+  // volume_mounts.cc
+  Task<void> mount_volumes(std::shared_ptr<Box> box, std::vector<wire::FileSystem> wanted);
+  Task<wire::SandboxRecord> attach_volume(std::string id_or_name, wire::FileSystem wanted);
+  Task<wire::SandboxRecord> detach_volume(std::string id_or_name, std::string mount_path);
+  Task<void> regain_volumes(std::shared_ptr<Box> box);
+  // Of a box, held, so that the number cannot come to mean another one. Blocks.
+  Result<Fd> first_process(const std::string& id, pid_t pid) const;
 
   // snapshot.cc
   Task<wire::SnapshotRecord> snapshot(std::string id_or_name, std::string type);
@@ -207,13 +212,18 @@ struct Core {
   Task<wire::Pool> create_pool(wire::PoolSpec spec);
   Task<wire::Pool> update_pool(std::string id, wire::PoolSpec spec);
   Task<void> remove_pool(std::string id);
-  Task<wire::SandboxRecord> claim(std::string pool_id);
+  Task<wire::SandboxRecord> claim(std::string pool_id, wire::ClaimSandbox wanted);
   Result<std::shared_ptr<WarmPool>> pool_of(const std::string& id) const;
   std::vector<wire::PoolContainer> containers_of(const WarmPool& of) const;
   std::vector<std::shared_ptr<Box>> claimed_of(const WarmPool& of) const;
   std::size_t room_of(const WarmPool& of) const;
-  Result<wire::SandboxRecord> take_warm(WarmPool& of, const std::shared_ptr<Box>& box);
-  Result<wire::SandboxRecord> queue_claim(WarmPool& of);
+  Result<void> check_claim(const WarmPool& of, wire::ClaimSandbox& wanted);
+  Result<wire::SandboxRecord> claimed_record(const WarmPool& of, wire::SandboxRecord record,
+                                             const wire::ClaimSandbox& wanted);
+  Result<void> take_warm(WarmPool& of, const std::shared_ptr<Box>& box,
+                         const wire::ClaimSandbox& wanted);
+  Task<wire::SandboxRecord> furnish(std::shared_ptr<Box> box, Moving moving);
+  Result<wire::SandboxRecord> queue_claim(WarmPool& of, const wire::ClaimSandbox& wanted);
   Task<void> start_waiting(std::shared_ptr<Box> box);
   Task<void> launch_waiting(std::shared_ptr<Box> box);
   void drop_ended(WarmPool& of);

@@ -77,12 +77,13 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   CO_TRY_DO(inherit(spec));
   CO_TRY_DO(check(spec));
   CO_TRY(plan, plan_of(spec));
+  CO_TRY(file_systems, volumes->check(spec.file_systems, !plan.image->usr_mask.empty()));
   CO_TRY(network_settled, co_await settle_network(spec.network));
   spec.network = std::move(network_settled);
   CO_TRY_DO(check(spec));  // time has passed
   auto box = std::make_shared<Box>();
   box->record = record_of(spec);
-  box->record.file_systems = plan.volumes;
+  box->record.file_systems = std::move(file_systems);
   wire::SandboxRecord& record = box->record;
   if (!record.name.empty()) {
     CO_TRY(generation, records->next_generation(record.name));
@@ -125,10 +126,7 @@ Result<std::shared_ptr<const Image>> Core::image_for(const wire::CreateSandbox& 
 
 Result<BoxPlan> Core::plan_of(const wire::CreateSandbox& spec) const {
   TRY(chosen, image_for(spec));
-  BoxPlan plan{std::move(chosen), spec.snapshot_id};
-  TRY(file_systems, volumes->check(spec.file_systems, !plan.image->usr_mask.empty()));
-  plan.volumes = std::move(file_systems);
-  return plan;
+  return BoxPlan{std::move(chosen), spec.snapshot_id};
 }
 
 Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
@@ -183,6 +181,8 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
   box->pid = static_cast<pid_t>(pid);
   CO_FAULT("create.after_launch");
+  CO_TRY_DO(co_await mount_volumes(box, record.file_systems));
+  CO_FAULT("create.after_volumes");
   const auto& argv = record.entrypoint.empty() ? box->plan.image->entrypoint : record.entrypoint;
   if (argv.empty()) co_return ok;
   CO_TRY(link, co_await HandLink::connect(

@@ -33,18 +33,6 @@ net::SockAddr loopback(int family, int port) {
   return address;
 }
 
-// The box's first process, so that the number cannot come to mean another one.
-Result<Fd> first_process(const sys::CgroupRoots& roots, const std::string& prefix,
-                         const std::string& id, pid_t pid) {
-  TRY(pidfd, sys::open_process(pid));
-  TRY(groups, sys::BoxCgroups::find(roots, prefix, id));
-  if (!groups) return Error{Code::gone, "the sandbox has ended"};
-  TRY(processes, groups->processes());
-  if (std::ranges::find(processes, pid) == processes.end())
-    return Error{Code::gone, "the sandbox has ended"};
-  return pidfd;
-}
-
 }  // namespace
 
 Task<std::unique_ptr<net::Stream>> Core::dial(std::string id_or_name, int port, Millis limit) {
@@ -64,7 +52,7 @@ Task<std::shared_ptr<net::Descriptor>> Core::dial_socket(std::string id_or_name,
   for (int family : {AF_INET, AF_INET6}) {
     auto made = std::make_shared<Fd>();
     std::function<Result<void>()> make = [this, made, id, pid, family]() -> Result<void> {
-      TRY(process, first_process(cgroups, prefix, id, pid));
+      TRY(process, first_process(id, pid));
       TRY(socket, sys::socket_inside(process.get(), family, SOCK_STREAM | SOCK_NONBLOCK));
       *made = std::move(socket);
       return ok;

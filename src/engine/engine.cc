@@ -190,6 +190,14 @@ Task<Volume> Engine::create_volume(std::string name, std::int64_t size_mb) {
 Task<void> Engine::remove_volume(std::string id_or_name) {
   return core_->finish("remove volume", core_->volumes->remove(std::move(id_or_name)));
 }
+Task<wire::SandboxRecord> Engine::attach_volume(std::string id_or_name, wire::FileSystem wanted) {
+  return core_->finish("attach volume",
+                       core_->attach_volume(std::move(id_or_name), std::move(wanted)));
+}
+Task<wire::SandboxRecord> Engine::detach_volume(std::string id_or_name, std::string mount_path) {
+  return core_->finish("detach volume",
+                       core_->detach_volume(std::move(id_or_name), std::move(mount_path)));
+}
 Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
   return core_->hand(std::move(id_or_name));
 }
@@ -247,8 +255,8 @@ Result<PoolView> Engine::pool(const std::string& id) const {
   TRY(found, core_->pool_of(id));
   return PoolView{found->record, core_->containers_of(*found)};
 }
-Task<wire::SandboxRecord> Engine::claim(std::string pool_id) {
-  return core_->finish("pool.claim", core_->claim(std::move(pool_id)));
+Task<wire::SandboxRecord> Engine::claim(std::string pool_id, wire::ClaimSandbox wanted) {
+  return core_->finish("pool.claim", core_->claim(std::move(pool_id), std::move(wanted)));
 }
 
 const std::string& Engine::instance() const { return core_->instance; }

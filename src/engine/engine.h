@@ -145,6 +145,9 @@ class Engine {
   Volumes& volumes();
   Task<Volume> create_volume(std::string name, std::int64_t size_mb);
   Task<void> remove_volume(std::string id_or_name);
+  // Of a sandbox that lives, whatever it does.
+  Task<wire::SandboxRecord> attach_volume(std::string id_or_name, wire::FileSystem wanted);
+  Task<wire::SandboxRecord> detach_volume(std::string id_or_name, std::string mount_path);
 
   Task<wire::Pool> create_pool(wire::PoolSpec spec);
   Task<wire::Pool> update_pool(std::string id, wire::PoolSpec spec);
@@ -153,7 +156,7 @@ class Engine {
   Result<PoolView> pool(const std::string& id) const;
   // A warm sandbox becomes the caller's. Without one it is made now; where the pool is full it is
   // pending until there is room.
-  Task<wire::SandboxRecord> claim(std::string pool_id);
+  Task<wire::SandboxRecord> claim(std::string pool_id, wire::ClaimSandbox wanted);
 
   const std::string& instance() const;
   const Secret& token_key() const;  // of capability tokens, kept in the state directory

@@ -201,7 +201,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   }
   auto box = std::make_shared<Box>();
   box->record = record;
-  box->plan = {.image = image_of(*this, record), .volumes = record.file_systems};
+  box->plan = {.image = image_of(*this, record)};
   box->base = row.base;
   box->settled = true;
   boxes[record.id] = box;
@@ -229,6 +229,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
     return terminate(box, "Failure", "Exited", "its processes were gone when the engine started");
   if (!ours) work.spawn("watch " + record.id, watch(record.id, box->pid));
   if (groups) recover_life(box, *groups);
+  if (!record.file_systems.empty()) work.spawn("volumes " + record.id, regain_volumes(box));
   return ok;
 }
 

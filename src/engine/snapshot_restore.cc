@@ -180,7 +180,7 @@ Task<void> Core::replace_files(std::shared_ptr<Box> box) {
   std::function<Result<void>()> remove = [this, id] { return storage->remove_upper(id); };
   CO_TRY_DO(co_await pool.run(std::move(remove)));
   CO_FAULT("rollback.after_remove");
-  BoxPlan plan{box->plan.image, box->record.rollback_to, box->plan.volumes};
+  BoxPlan plan{box->plan.image, box->record.rollback_to};
   std::function<Result<void>()> make = [this, id, plan] { return make_files(id, plan); };
   CO_TRY_DO(co_await pool.run(std::move(make)));
   CO_FAULT("rollback.after_files");

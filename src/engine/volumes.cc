@@ -53,17 +53,6 @@ Result<void> check_name(std::string_view name) {
   return ok;
 }
 
-// "/a//b/." is "/a/b".
-Result<std::string> clean(const std::string& path) {
-  std::string out;
-  for (const auto& part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part == "..") return Error{Code::invalid, str("mount_path ", path, ": leads upwards")};
-    out += "/" + part;
-  }
-  return out;
-}
-
 bool within(std::string_view path, std::string_view folder) {
   return path == folder || (path.starts_with(folder) && path[folder.size()] == '/');
 }
@@ -120,12 +109,12 @@ Result<std::optional<Volume>> Volumes::find(const std::string& id_or_name) {
   return std::optional(read(statement));
 }
 
-std::vector<std::string> Volumes::users_of(const std::string& id) const {
-  std::vector<std::string> users;
+// Who has which: one pass over the boxes, however many volumes there are.
+std::map<std::string, std::vector<std::string>> Volumes::users() const {
+  std::map<std::string, std::vector<std::string>> users;
   for (const auto& [sandbox, box] : core_.boxes)
-    if (std::ranges::any_of(box->record.file_systems,
-                            [&](const wire::FileSystem& fs) { return fs.id == id; }))
-      users.push_back(sandbox);
+    for (const wire::FileSystem& fs : box->record.file_systems)
+      if (auto& of = users[fs.id]; of.empty() || of.back() != sandbox) of.push_back(sandbox);
   return users;
 }
 
@@ -175,19 +164,20 @@ Result<Volume> Volumes::get(const std::string& id_or_name) {
   if (!found)
     return Error{Code::not_found, str("no volume ", valid_utf8(id_or_name)),
                  "FILE_SYSTEM_NOT_FOUND"};
-  found->users = users_of(found->id);
+  found->users = users()[found->id];
   return std::move(*found);
 }
 
 Result<std::vector<Volume>> Volumes::list() {
   TRY(statement, db_->prepare(str(kColumns, "ORDER BY created_at DESC, id")));
+  auto used = users();
   std::vector<Volume> volumes;
   for (;;) {
     TRY(more, statement.step());
     if (!more) break;
     volumes.push_back(read(statement));
+    volumes.back().users = std::move(used[volumes.back().id]);
   }
-  for (Volume& volume : volumes) volume.users = users_of(volume.id);
   return volumes;
 }
 
@@ -214,6 +204,17 @@ Task<void> Volumes::remove(std::string id_or_name) {
   co_return ok;
 }
 
+Result<std::string> Volumes::clean(const std::string& mount_path) {
+  std::string out;
+  for (const auto& part : split(mount_path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (part == "..")
+      return Error{Code::invalid, str("mount_path ", mount_path, ": leads upwards")};
+    out += "/" + part;
+  }
+  return out;
+}
+
 Result<std::vector<wire::FileSystem>> Volumes::check(const std::vector<wire::FileSystem>& wanted,
                                                      bool usr_is_the_hosts) {
   std::vector<wire::FileSystem> out;
@@ -238,13 +239,6 @@ Result<std::vector<wire::FileSystem>> Volumes::check(const std::vector<wire::Fil
     out.push_back({volume->id, path, fs.read_only});
   }
   return out;
-}
-
-std::vector<wire::BoxMount> Volumes::mounts(const std::vector<wire::FileSystem>& volumes) {
-  std::vector<wire::BoxMount> mounts;
-  for (const auto& fs : volumes)
-    mounts.push_back({"pool/volumes/" + fs.id, fs.mount_path, fs.read_only});
-  return mounts;
 }
 
 }  // namespace glovebox::engine

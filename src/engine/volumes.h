@@ -3,6 +3,7 @@
 // may have one at once; what they see is one file system, with plain owners in each.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,7 +11,6 @@
 #include "base/fd.h"
 #include "net/loop.h"
 #include "store/database.h"
-#include "wire/launcher.h"
 #include "wire/sandbox.h"
 
 namespace glovebox::engine {
@@ -38,11 +38,11 @@ class Volumes {
   // What a create asks for, by id from here on; refused where something is there that must stay.
   Result<std::vector<wire::FileSystem>> check(const std::vector<wire::FileSystem>& wanted,
                                               bool usr_is_the_hosts);
-  static std::vector<wire::BoxMount> mounts(const std::vector<wire::FileSystem>& volumes);
+  static Result<std::string> clean(const std::string& mount_path);  // "/a//b/." is "/a/b"
 
  private:
   Result<std::optional<Volume>> find(const std::string& id_or_name);
-  std::vector<std::string> users_of(const std::string& id) const;
+  std::map<std::string, std::vector<std::string>> users() const;  // volume → sandboxes
   Core& core_;
   std::optional<store::Database> db_;
   Fd dir_;

@@ -286,57 +286,114 @@ bool Core::lose_warm(const std::string& id) {
 
 // ---- claims
 
-Task<wire::SandboxRecord> Core::claim(std::string id) {
+Result<void> Core::check_claim(const WarmPool& one, wire::ClaimSandbox& wanted) {
+  if (!wanted.name.empty() && names.contains(wanted.name))
+    return Error{Code::conflict, str("a sandbox named ", wanted.name, " exists"), "NAME_TAKEN"};
+  if (wanted.timeout_secs && *wanted.timeout_secs > options.max_timeout_secs)
+    return Error{Code::invalid, str("timeout_secs: at most ", options.max_timeout_secs)};
+  if (wanted.file_systems.empty()) return ok;
+  TRY(plan, plan_of(spec_of(one.record)));
+  TRY(checked, volumes->check(wanted.file_systems, !plan.image->usr_mask.empty()));
+  wanted.file_systems = std::move(checked);
+  return ok;
+}
+
+Task<wire::SandboxRecord> Core::claim(std::string id, wire::ClaimSandbox wanted) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY(one, pool_of(id));
-  for (;;) {
+  std::shared_ptr<Box> box;
+  bool was_warm = true;
+  while (!box) {
     if (one->removed) co_return unknown(id);
+    CO_TRY_DO(check_claim(*one, wanted));  // each time: others claim, too
     if (boxes.size() >= static_cast<std::size_t>(options.max_sandboxes))
       co_return Error{Code::exhausted,
                       str("there are ", boxes.size(), " sandboxes, the limit of this engine"),
                       "TOO_MANY_SANDBOXES"};
-    if (!one->warm.empty()) break;
-    if (room_of(*one) > 0) {
+    if (!one->warm.empty()) {
+      box = one->warm.front();
+    } else if (room_of(*one) > 0) {
+      was_warm = false;
       missed_total.add();
-      auto box = std::make_shared<Box>();
-      CO_TRY(raised, co_await make_one(one, box));
-      if (!raised) continue;     // the pool was changed meanwhile
-      one->warm.push_back(box);  // whose it is, should it not become the caller's
-      co_return take_warm(*one, box);
+      auto made = std::make_shared<Box>();
+      CO_TRY(raised, co_await make_one(one, made));
+      // It is the pool's, should it not become the caller's.
+      if (raised) one->warm.push_front(made);
+    } else if (one->making == 0 || !co_await one->changed.wait(kMakingLimit)) {
+      // What is being made is as good as there, and there is no room for another beside it.
+      CO_TRY_DO(check_claim(*one, wanted));
+      co_return queue_claim(*one, wanted);
     }
-    // What is being made is as good as there, and there is no room for another beside it.
-    if (one->making == 0 || !co_await one->changed.wait(kMakingLimit)) co_return queue_claim(*one);
   }
-  auto box = one->warm.front();
-  auto claimed = take_warm(*one, box);
-  claim_seconds.observe(
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
+  CO_TRY_DO(take_warm(*one, box, wanted));
+  auto claimed = co_await furnish(box, Moving(box));
+  if (was_warm)
+    claim_seconds.observe(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begun).count());
   co_return claimed;
+}
+
+Result<wire::SandboxRecord> Core::claimed_record(const WarmPool& one, wire::SandboxRecord record,
+                                                 const wire::ClaimSandbox& wanted) {
+  wire::CreateSandbox spec = spec_of(one.record);
+  if (wanted.timeout_secs) spec.timeout_secs = wanted.timeout_secs;
+  record.timeout_secs = record_of(spec).timeout_secs;
+  record.created_at = system_clock().unix_ms();
+  record.file_systems = wanted.file_systems;
+  record.name = wanted.name;
+  if (record.name.empty()) return record;
+  TRY(generation, records->next_generation(record.name));
+  record.generation = generation;
+  return record;
 }
 
 // Disk first: of a crash between the two it is a sandbox nobody knows of, which ends when it has
 // been idle for its timeout.
-Result<wire::SandboxRecord> Core::take_warm(WarmPool& one, const std::shared_ptr<Box>& box) {
-  box->record.created_at = system_clock().unix_ms();
-  box->record.timeout_secs = record_of(spec_of(one.record)).timeout_secs;
-  TRY_DO(pools->records.claim(*records, {box->record, box->base, false}), "note");
+Result<void> Core::take_warm(WarmPool& one, const std::shared_ptr<Box>& box,
+                             const wire::ClaimSandbox& wanted) {
+  TRY(record, claimed_record(one, box->record, wanted));
+  TRY_DO(pools->records.claim(*records, {record, box->base, false}), "note");
+  box->record = std::move(record);
   std::erase(one.warm, box);
   box->life.last_use = std::chrono::steady_clock::now();
   boxes[box->record.id] = box;
+  if (!box->record.name.empty()) names[box->record.name] = box->record.id;
   pools->wanted.notify();
   FAULT("pool.after_claim");
   claimed_total.add();
   log::info("pool.claimed", {{"pool", one.record.id}, {"sandbox", box->record.id}});
-  return box->record;
+  return ok;
+}
+
+// What a claim may ask for beyond what boxes of the pool have. Whoever finds it meanwhile waits
+// for the turn at it. Should we die here, the next engine mounts what the record says.
+Task<wire::SandboxRecord> Core::furnish(std::shared_ptr<Box> box, [[maybe_unused]] Moving moving) {
+  if (!box->record.file_systems.empty()) {
+    auto mounted = co_await mount_volumes(box, box->record.file_systems);
+    if (box->record.status == wire::State::terminated)
+      co_return Error{Code::gone, "the sandbox has just ended", "SANDBOX_TERMINATED"};
+    if (mounted) mounted = fault("pool.after_volumes");
+    if (!mounted) {
+      CO_TRY_DO(terminate(box, "Failure", "StartupFailedInternalError", mounted.error().what));
+      co_return std::move(mounted.error()).with("claim");
+    }
+  }
+  if (!box->record.name.empty()) {
+    on_change(box->record.id);
+    CO_TRY_DO(co_await synced());
+  }
+  co_return box->record;
 }
 
 // The pool is full: the sandbox is pending until one of the others ends.
-Result<wire::SandboxRecord> Core::queue_claim(WarmPool& one) {
+Result<wire::SandboxRecord> Core::queue_claim(WarmPool& one, const wire::ClaimSandbox& wanted) {
   auto box = std::make_shared<Box>();
-  box->record = record_of(spec_of(one.record));
+  TRY(record, claimed_record(one, record_of(spec_of(one.record)), wanted));
+  box->record = std::move(record);
   box->record.id = random_id(kIdLength);
   box->record.reason = kPoolFull;
   TRY_DO(records->insert({box->record, 0, false}), "note");
+  if (!box->record.name.empty()) names[box->record.name] = box->record.id;
   FAULT("pool.after_queue");
   box->settled = true;  // nothing of it is under way: it can be deleted at once
   boxes[box->record.id] = box;

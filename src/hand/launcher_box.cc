@@ -117,8 +117,6 @@ Result<int> become_box(const wire::PrepareBox& prepared, const std::string& usr_
   raise_oom_score();
   sys::StagePlan stage{prepared.base, "/state/" + prepared.image_root, "/state/" + prepared.box_dir,
                        usr_view, size_of(prepared.terms.limits)};
-  for (const wire::BoxMount& mount : prepared.mounts)
-    stage.mounts.push_back({"/state/" + mount.source, mount.target, mount.read_only});
   TRY(box, sys::stage_box(stage, namespaces));
   // Ahead, because joining version 1 control groups may take as long as all the rest. It enters the
   // box now; what asks for the host's privileges is still to be done here.

@@ -176,19 +176,6 @@ Result<void> layer(const std::string& path, const std::string& place, const Name
   return attach_mount(mount.get(), AT_FDCWD, place);
 }
 
-Result<void> stage_mount(const StageMount& mount, uid_t base, const Namespaces& namespaces) {
-  Fd root(::open(kRoot, O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (!root) return sys_error("open the box's root");
-  TRY(place, mount_place(root.get(), mount.target, base));
-  TRY(source, clone_mount(AT_FDCWD, mount.source));
-  TRY_DO(set_mount(source.get(), kPlain | (mount.read_only ? MOUNT_ATTR_RDONLY : 0ull),
-                   namespaces.user.get()));
-  if (::move_mount(source.get(), "", place.get(), "",
-                   MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
-    return sys_error("attach");
-  return ok;
-}
-
 Result<void> drop_to_box_capabilities() {
   for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap) >= 0; ++cap)
     if (std::find(std::begin(kCapabilities), std::end(kCapabilities), cap) ==
@@ -258,9 +245,6 @@ Result<StagedBox> stage_box(const StagePlan& plan, const Namespaces& namespaces)
     TRY(usr, clone_mount(AT_FDCWD, plan.usr_view));
     TRY_DO(attach_mount(usr.get(), AT_FDCWD, str(kRoot, "/usr")));
   }
-  // Last, so that no link can lead one of them into /proc, /dev or /usr.
-  for (const StageMount& mount : plan.mounts)
-    TRY_DO(stage_mount(mount, plan.base, namespaces), "mount at ", mount.target);
   // Neither a core file nor the host's handler for one: a limit of 1 is the kernel's word for "not
   // even through a pipe".
   rlimit core{1, 1};

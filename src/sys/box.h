@@ -41,19 +41,12 @@ struct BoxSize {  // as it is seen inside
   bool operator==(const BoxSize&) const = default;
 };
 
-struct StageMount {
-  std::string source;  // a directory in reach of the caller
-  std::string target;  // in the box
-  bool read_only = false;
-};
-
 struct StagePlan {
   uid_t base = 0;
   std::string image_root;  // lower layer
   std::string box_dir;     // with u (upper) and w (work): one mount, and both in a snapshot
   std::string usr_view;    // where make_usr_view() put it; empty: the image brings its own /usr
   BoxSize size;            // what most boxes are
-  std::vector<StageMount> mounts = {};
 };
 struct StagedBox {
   BoxSize size;

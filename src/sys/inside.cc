@@ -15,22 +15,13 @@
 #include <unistd.h>
 
 #include <cstring>
-#include <functional>
-#include <optional>
-#include <thread>
 
 #include "sys/mount.h"
+#include "sys/own_thread.h"
 
 namespace glovebox::sys {
 
 namespace {
-
-template <class T>
-Result<T> on_own_thread(std::function<Result<T>()> work) {
-  std::optional<Result<T>> result;
-  std::thread([&] { result = work(); }).join();
-  return std::move(*result);
-}
 
 struct InetAddress {
   sockaddr_storage storage{};

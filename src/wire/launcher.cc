@@ -4,7 +4,6 @@ namespace glovebox::wire {
 
 namespace {
 constexpr std::size_t kIdLimit = 64, kPathLimit = 4096;
-constexpr std::uint32_t kMaxMounts = 32;
 }  // namespace
 
 std::string encode(const LauncherMessage& message) {
@@ -56,10 +55,7 @@ std::string encode(const PrepareBox& m) {
   Writer out;
   out.text(m.id).u32(m.base).text(m.image_root).text(m.box_dir).text(m.usr_mask);
   write(out, m.terms);
-  out.u8(m.spare).u32(static_cast<std::uint32_t>(m.mounts.size()));
-  for (const BoxMount& mount : m.mounts)
-    out.text(mount.source).text(mount.target).u8(mount.read_only);
-  return out.take();
+  return out.u8(m.spare).take();
 }
 
 Result<PrepareBox> decode_prepare(std::string_view payload) {
@@ -71,19 +67,10 @@ Result<PrepareBox> decode_prepare(std::string_view payload) {
   TRY(usr_mask, in.text(kPathLimit));
   TRY(terms, read_terms(in));
   TRY(spare, in.u8());
-  TRY(count, in.u32());
-  if (count > kMaxMounts) return Error{Code::invalid, "too many mounts"};
-  std::vector<BoxMount> mounts;
-  for (std::uint32_t i = 0; i < count; ++i) {
-    TRY(source, in.text(kPathLimit));
-    TRY(target, in.text(kPathLimit));
-    TRY(read_only, in.u8());
-    mounts.push_back({std::move(source), std::move(target), read_only != 0});
-  }
   TRY_DO(in.done());
   return PrepareBox{
-      std::move(id),    base,       std::move(image_root), std::move(box_dir), std::move(usr_mask),
-      std::move(terms), spare != 0, std::move(mounts)};
+      std::move(id),    base,      std::move(image_root), std::move(box_dir), std::move(usr_mask),
+      std::move(terms), spare != 0};
 }
 
 std::string encode(const LaunchBox& m) {

@@ -14,7 +14,7 @@ namespace glovebox::wire {
 // The version stands in the name of the socket. An engine of another version finds no launcher and
 // starts its own; the old one stays the parent of its boxes and goes when the last of them has
 // ended.
-inline constexpr const char* kLauncherSocket = "launcher-3.sock";
+inline constexpr const char* kLauncherSocket = "launcher-4.sock";
 inline constexpr std::size_t kLauncherMessage = 128 * 1024;
 
 enum class LauncherType : std::uint8_t {
@@ -43,12 +43,6 @@ struct BoxLimits {
 
 std::string hosts_file(std::string_view hostname);  // of a box
 
-struct BoxMount {
-  std::string source;  // a directory below the state directory
-  std::string target;  // where it is in the box; made if it is not there
-  bool read_only = false;
-};
-
 struct BoxTerms {  // what holds for all processes of a box
   BoxLimits limits;
   std::uint64_t max_file_bytes = 0;
@@ -64,7 +58,6 @@ struct PrepareBox {
   std::string usr_mask;             // likewise; empty: the image brings its own /usr
   BoxTerms terms;                   // what most boxes ask for
   bool spare = false;  // of the usual image and without anybody's files: the next engine may use it
-  std::vector<BoxMount> mounts = {};
 };
 std::string encode(const PrepareBox& message);
 Result<PrepareBox> decode_prepare(std::string_view payload);

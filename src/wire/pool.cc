@@ -66,17 +66,15 @@ Result<PoolSpec> decode_pool_spec(std::string_view text) {
   return spec;
 }
 
-Result<void> check_claim(std::string_view text) {
-  if (trim(text).empty()) return ok;
+Result<ClaimSandbox> decode_claim(std::string_view text) {
+  if (trim(text).empty()) return ClaimSandbox();
   TRY(value, parse_json(text));
   TRY(members, Members::of(value));
-  const json::value* volumes = members.take("file_systems");
-  if (volumes && !volumes->is_array()) return members.wrong("file_systems", "must be an array");
-  if (volumes && !volumes->get_array().empty())
-    return Error{Code::unsupported, "file_systems: are not attached at a claim; create a sandbox",
-                 "NOT_IMPLEMENTED"};
+  TRY(file_systems, decode_file_systems(members));
+  TRY(name, decode_name(members));
+  TRY(timeout, members.integer("timeout_secs", 0, kLongestTimeout));
   members.done();
-  return ok;
+  return ClaimSandbox{std::move(file_systems), name.value_or(""), timeout};
 }
 
 std::string encode_pool(const Pool& pool) { return json::serialize(pool_json(pool, "id")); }

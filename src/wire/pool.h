@@ -16,7 +16,13 @@ struct PoolSpec {
   bool keep_network = true;  // of an update: it says nothing about the network
 };
 Result<PoolSpec> decode_pool_spec(std::string_view json);
-Result<void> check_claim(std::string_view json);  // the body of a claim, mostly empty
+
+struct ClaimSandbox {  // what it is to have beyond what the pool's have; mostly nothing
+  std::vector<FileSystem> file_systems;
+  std::string name;                          // ours
+  std::optional<std::int64_t> timeout_secs;  // ours; none: the pool's
+};
+Result<ClaimSandbox> decode_claim(std::string_view json);
 
 struct Pool {
   std::string id, space = "default";

@@ -57,6 +57,20 @@ TEST(Pool, RowReadsBackWhatWasWritten) {
   EXPECT_EQ(back->spec.max_containers, 3);
 }
 
+TEST(Pool, AClaimMayBringAName) {
+  auto
+      nothing = decode_claim(""),
+      some = decode_claim(
+          R"({"file_systems":[{"file_system_id":"v","mount_path":"/d"}],"name":"mine","timeout_secs":9})");
+  ASSERT_TRUE(nothing && some);
+  EXPECT_TRUE(nothing->name.empty() && nothing->file_systems.empty() && !nothing->timeout_secs);
+  EXPECT_EQ(some->name, "mine");
+  EXPECT_EQ(some->timeout_secs, 9);
+  EXPECT_EQ(some->file_systems, (std::vector<FileSystem>{{"v", "/d", false}}));
+  for (auto bad : {R"({"name":"No Name"})", R"({"file_systems":[{}]})", R"({"timeout_secs":-1})"})
+    EXPECT_FALSE(decode_claim(bad)) << bad;
+}
+
 TEST(Pool, WarmContainersHaveNoSandbox) {
   Pool pool{.id = "p", .spec = {.image = "x"}};
   std::string text = encode_pool(pool, {{"a", ""}, {"b", "b"}});

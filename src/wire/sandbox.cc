@@ -57,7 +57,7 @@ std::optional<State> state_of(std::string_view text) {
   return std::nullopt;
 }
 
-static Result<std::optional<std::string>> decode_name(Members& members) {
+Result<std::optional<std::string>> decode_name(Members& members) {
   TRY(text, members.text("name", 1024));
   if (text && !valid_name(*text))
     return members.wrong(
@@ -127,7 +127,22 @@ static Result<bool> asks(Members& members, std::string_view key) {
 
 // `prefetch` and `snapshot_id` of a file system are of the cloud's: the first changes nothing here,
 // the second is refused.
-static Result<std::vector<FileSystem>> decode_file_systems(Members& parent) {
+static Result<FileSystem> file_system_of(Members& members) {
+  TRY(id, members.text("file_system_id", 128));
+  TRY(path, members.text("mount_path", 4000));
+  TRY(read_only, members.flag("read_only"));
+  TRY(prefetch, members.flag("prefetch"));
+  TRY(snapshot, members.text("snapshot_id", 128));
+  members.done();
+  (void)prefetch;
+  if (!id || id->empty()) return members.wrong("file_system_id", "must name a volume");
+  if (!path || !path->starts_with('/')) return members.wrong("mount_path", "must be absolute");
+  if (snapshot && !snapshot->empty())
+    return members.wrong("snapshot_id", "volumes have no snapshots of their own here");
+  return FileSystem{std::move(*id), std::move(*path), read_only.value_or(false)};
+}
+
+Result<std::vector<FileSystem>> decode_file_systems(Members& parent) {
   std::vector<FileSystem> out;
   const json::value* list = parent.take("file_systems");
   if (!list) return out;
@@ -136,20 +151,25 @@ static Result<std::vector<FileSystem>> decode_file_systems(Members& parent) {
     return parent.wrong("file_systems", str("has more than ", kFileSystems, " entries"));
   for (const json::value& item : list->get_array()) {
     TRY(members, Members::of(item, "file_systems"));
-    TRY(id, members.text("file_system_id", 128));
-    TRY(path, members.text("mount_path", 4000));
-    TRY(read_only, members.flag("read_only"));
-    TRY(prefetch, members.flag("prefetch"));
-    TRY(snapshot, members.text("snapshot_id", 128));
-    members.done();
-    (void)prefetch;
-    if (!id || id->empty()) return members.wrong("file_system_id", "must name a volume");
-    if (!path || !path->starts_with('/')) return members.wrong("mount_path", "must be absolute");
-    if (snapshot && !snapshot->empty())
-      return members.wrong("snapshot_id", "volumes have no snapshots of their own here");
-    out.push_back({std::move(*id), std::move(*path), read_only.value_or(false)});
+    TRY(file_system, file_system_of(members));
+    out.push_back(std::move(file_system));
   }
   return out;
+}
+
+Result<FileSystem> decode_attach(std::string_view text) {
+  TRY(value, parse_json(text));
+  TRY(members, Members::of(value));
+  return file_system_of(members);
+}
+
+Result<std::string> decode_detach(std::string_view text) {
+  TRY(value, parse_json(trim(text).empty() ? "{}" : text));
+  TRY(members, Members::of(value));
+  TRY(path, members.text("mount_path", 4000));
+  members.done();
+  if (!path || !path->starts_with('/')) return members.wrong("mount_path", "must be absolute");
+  return std::move(*path);
 }
 
 Result<void> decode_resources(Members& parent, CreateSandbox& create) {

@@ -67,6 +67,9 @@ struct CreateSandbox {
 };
 Result<CreateSandbox> decode_create(std::string_view json);
 
+Result<FileSystem> decode_attach(std::string_view json);
+Result<std::string> decode_detach(std::string_view json);  // where it is mounted
+
 struct UpdateSandbox {
   std::optional<std::string> name;
   std::optional<bool> allow_unauthenticated_access;

@@ -118,6 +118,21 @@ def test_volumes(tmp):
                     api.call("POST", "/volumes", {"name": "v"}).expect(201)
                 api.call("DELETE", "/volumes/v").expect(204)
                 equal(there(api), [])
+        mounted = lambda box: gb_box(gb, box).sh("grep -c ' /mnt/v ' /proc/self/mountinfo").stdout.strip()
+        for point in ("volume.attach.after_row", "volume.attach.after_mount", "volume.detach.after_unmount", "volume.detach.after_row"):
+            with check(f"a change of a running sandbox's volumes killed at {point}: what its record says is there"):
+                api = api_of(gb)
+                volume = api.call("POST", "/volumes", {"name": "v"}).expect(201).json["id"]
+                box, place = api.create().id, {"file_system_id": volume, "mount_path": "/mnt/v"}
+                if point.startswith("volume.detach"):
+                    api.call("POST", f"/sandboxes/{box}/file_systems", place).expect(200)
+                verb = "POST" if point.startswith("volume.attach") else "DELETE"
+                api = killed(gb, point, lambda api: api.call(verb, f"/sandboxes/{box}/file_systems", place))
+                noted = len(api.get(box).get("file_systems", []))
+                equal(noted, 0 if point == "volume.detach.after_row" else 1)
+                eventually(lambda: mounted(box) == str(noted), 20, f"{noted} mounts")
+                api.delete(box).expect(204)
+                api.call("DELETE", "/volumes/v").expect(204)
         with check("its removal killed after the row"):
             api_of(gb).call("POST", "/volumes", {"name": "v"}).expect(201)
             api = killed(gb, "volume.remove.after_row", lambda api: api.call("DELETE", "/volumes/v"))

@@ -30,6 +30,8 @@ def walk(gb, point, action):
     gb.start()
     api = api_of(gb)
     spec = {**SPEC, "warm_containers": 2, "max_containers": 2}
+    volume = api.call("POST", "/volumes", {"name": re.sub(r"\W", "-", f"{point}-{action}")}).expect(201).json["id"]
+    with_volume = {"file_systems": [{"file_system_id": volume, "mount_path": "/mnt/v"}]}
 
     def life():
         pool = api.call("POST", "/sandbox-pools", spec)
@@ -37,7 +39,7 @@ def walk(gb, point, action):
             return
         pool = pool.json["pool_id"]
         eventually(lambda: api.call("GET", f"/sandbox-pools/{pool}").status == 200 and len(warm(api, pool)) == 2, 10, "warm")
-        made = [claim(api, pool) for _ in range(3)]
+        made = [claim(api, pool, body=with_volume) for _ in range(3)]
         for one in made:
             if one.status == 201:
                 api.delete(one.json["sandbox_id"])
@@ -53,6 +55,8 @@ def walk(gb, point, action):
     api = api_of(gb)
     for record in api.alive():
         assert record["status"] in ("running", "pending"), record
+        if record["status"] == "running" and record.get("file_systems"):  # what the record says is there
+            eventually(lambda: Box(api, record).sh("grep -c ' /mnt/v ' /proc/self/mountinfo").stdout == "1", 20, "its volume, once")
         api.delete(record["id"]).expect(204)
     for pool in api.call("GET", "/sandbox-pools").expect(200).json["pools"]:
         is_warm(api, pool["id"], 2)
@@ -63,6 +67,7 @@ def walk(gb, point, action):
         assert pool["entrypoint"] in runs, f"its entrypoint runs, and no former one: {runs}"
         box.delete().expect(204)
         api.call("DELETE", f"/sandbox-pools/{pool['id']}").expect(204)
+    api.call("DELETE", f"/volumes/{volume}").expect(204)
     left = lambda: [d for d in os.listdir(os.path.join(gb.state, "engine", "hands"))]
     eventually(lambda: not left(), 20, "no sockets of boxes are left")
 

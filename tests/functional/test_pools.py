@@ -15,6 +15,7 @@ def test(tmp):
         api, check = api_of(gb), Checks()
         definitions(api, check)
         claims(api, check)
+        furnished(api, check)
         limits(api, check)
         rush(gb, api, check)
         restarts(gb, check)
@@ -95,6 +96,42 @@ def claims(api, check):
     with check("a removed pool leaves nothing"):
         api.call("DELETE", f"/sandbox-pools/{pool}").expect(204)
         api.call("GET", f"/sandbox-pools/{pool}").refused(404)
+
+
+def furnished(api, check):
+    volume = api.call("POST", "/volumes", {"name": "data", "size_mb": 64}).expect(201).json["id"]
+    asked = [{"file_system_id": "data", "mount_path": "/mnt/data"}]
+    pool = create(api, warm_containers=1, max_containers=2)
+    with check("a claim brings volumes, a name and a timeout of its own; it is still one of those that were ready"):
+        before = is_warm(api, pool, 1)
+        made = claim(api, pool, body={"file_systems": asked, "name": "claimed", "timeout_secs": 77}).expect(201).json
+        equal([made["sandbox_id"]], before)
+        record = api.get("claimed")
+        equal((record["id"], record["timeout_secs"]), (made["sandbox_id"], 77))
+        equal(record["file_systems"], [{"file_system_id": volume, "mount_path": "/mnt/data", "read_only": False}])
+        box = Box(api, record)
+        box.sh("echo kept > /mnt/data/note; chown 1000 /mnt/data/note").ok()
+        equal(api.call("GET", "/volumes/data").expect(200).json["sandboxes"], [box.id])
+        api.call("DELETE", "/volumes/data").refused(409, "FILE_SYSTEM_IN_USE")
+    with check("a name that is taken, a volume that is not there and a place that is none are refused, and cost nothing"):
+        before = is_warm(api, pool, 1)
+        claim(api, pool, body={"name": "claimed"}).refused(409, "NAME_TAKEN")
+        claim(api, pool, body={"file_systems": [{"file_system_id": "none", "mount_path": "/x"}]}).refused(400, "FILE_SYSTEM_NOT_FOUND")
+        for place in ("/proc/x", "/", "x", "/usr/x"):
+            claim(api, pool, body={"file_systems": [{"file_system_id": "data", "mount_path": place}]}).refused(400)
+        equal(warm(api, pool), before)
+    with check("one that has to wait for room gets all that, too"):
+        other = claim(api, pool).expect(201).json
+        late = claim(api, pool, body={"file_systems": asked, "name": "late"}).expect(201).json
+        equal(late["status"], "pending")
+        claim(api, pool, body={"name": "late"}).refused(409, "NAME_TAKEN")
+        api.delete(other["sandbox_id"]).expect(204)
+        eventually(lambda: api.get("late")["status"] == "running", 20, "it runs")
+        equal(Box(api, api.get("late")).sh("cat /mnt/data/note; stat -c %u /mnt/data/note").ok().stdout.split(), ["kept", "1000"])
+    for name in ("claimed", "late"):
+        api.delete(name).expect(204)
+    api.call("DELETE", "/volumes/data").expect(204)
+    api.call("DELETE", f"/sandbox-pools/{pool}").expect(204)
 
 
 def limits(api, check):

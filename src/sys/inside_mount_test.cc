@@ -1,0 +1,124 @@
+#include "sys/inside_mount.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <optional>
+
+#include "sys/inside.h"
+#include "sys/mount.h"
+#include "sys/process.h"
+#include "sys/tree.h"
+
+namespace glovebox::sys {
+namespace {
+
+// A root with a mount in it ("own") and links of somebody hostile.
+bool in_own_root() {
+  return ::unshare(CLONE_NEWNS) == 0 &&
+         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("tmpfs", "/mnt", "tmpfs", 0, "size=64k") == 0 && ::mkdir("/mnt/own", 0755) == 0 &&
+         ::mount("tmpfs", "/mnt/own", "tmpfs", 0, "size=64k") == 0 &&
+         ::symlink("../../..", "/mnt/up") == 0 && ::symlink("/own", "/mnt/trap") == 0 &&
+         pivot_to("/mnt").has_value();
+}
+
+class InsideMounts : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(make_dirs(here_, 0755));
+    ASSERT_TRUE(create_file(here_ + "/file", "x", 0644));
+    int ends[2];
+    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    Fd told(ends[0]), tell(ends[1]);
+    pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      char done = in_own_root() ? 'y' : 'n';
+      if (::write(tell.get(), &done, 1) != 1) ::_exit(1);
+      for (;;) ::pause();
+    }
+    process_.emplace(*Process::adopt(child));
+    char done = 'n';
+    ASSERT_EQ(::read(told.get(), &done, 1), 1);
+    if (done != 'y') GTEST_SKIP() << "namespaces can be made by root only";
+    auto handle = open_process(child);
+    ASSERT_TRUE(handle) << handle.error().what;
+    handle_ = std::move(*handle);
+  }
+  void TearDown() override { EXPECT_TRUE(remove_tree(here_)); }
+
+  std::string inside(const std::string& path) {
+    return str("/proc/", process_->pid(), "/root", path);
+  }
+  bool there(const std::string& path) { return ::access(inside(path).c_str(), F_OK) == 0; }
+  Result<void> mount(std::vector<InsideMount> mounts) {
+    return mount_in_box(handle_.get(), -1, 0, mounts);
+  }
+  std::optional<MountedInside> mounted(const std::string& place) {
+    auto all = mounts_of(process_->pid());
+    EXPECT_TRUE(all);
+    for (const auto& one : *all)
+      if (one.place == place) return one;
+    return std::nullopt;
+  }
+
+  const std::string here_ = ::testing::TempDir() + str("glovebox-inside-", ::getpid());
+  std::optional<Process> process_;
+  Fd handle_;
+};
+
+TEST_F(InsideMounts, ThePlaceIsMadeAndSeenInThereOnly) {
+  auto done = mount({{here_, "/deep/er", false}, {here_, "/looked at", true}});
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_TRUE(there("/deep/er/file"));
+  EXPECT_TRUE(create_file(inside("/deep/er/new"), "y", 0644));
+  EXPECT_EQ(::access((here_ + "/new").c_str(), F_OK), 0);
+  EXPECT_FALSE(create_file(inside("/looked at/other"), "y", 0644));
+  EXPECT_NE(::access("/deep/er", F_OK), 0);
+  EXPECT_TRUE(mounted("/looked at")) << "a name with a space";
+}
+
+TEST_F(InsideMounts, LinksLeadNowhereButIntoTheRoot) {
+  auto done = mount({{here_, "/up/place", false}});
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_TRUE(there("/place/file"));
+  EXPECT_FALSE(mount({{here_, "/trap/x", false}})) << "into another mount";
+  EXPECT_FALSE(mount({{here_, "/own", false}}));
+  EXPECT_FALSE(mount({{here_, "/", false}}));
+}
+
+TEST_F(InsideMounts, AllOrNone) {
+  EXPECT_FALSE(mount({{here_, "/first", false}, {here_, "/own/x", false}}));
+  EXPECT_FALSE(there("/first/file"));
+  EXPECT_FALSE(mount({{here_, "/first", false}, {here_ + "/nothing", "/second", false}}));
+  EXPECT_FALSE(there("/first/file"));
+}
+
+TEST_F(InsideMounts, OnlyWhatWasMeantIsUnmounted) {
+  ASSERT_TRUE(mount({{here_, "/a/v", false}, {here_, "/b/v", false}}));
+  auto first = mounted("/a/v"), second = mounted("/b/v");
+  ASSERT_TRUE(first && second);
+  // Whoever lives in there has the two change places.
+  ASSERT_EQ(::rename(inside("/a").c_str(), inside("/c").c_str()), 0);
+  ASSERT_EQ(::rename(inside("/b").c_str(), inside("/a").c_str()), 0);
+  auto refused = unmount_in_box(handle_.get(), *first);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::not_found);
+  EXPECT_TRUE(there("/a/v/file"));
+  auto moved = mounted("/c/v");
+  ASSERT_TRUE(moved);
+  EXPECT_EQ(moved->id, first->id);
+  auto done = unmount_in_box(handle_.get(), *moved);
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_FALSE(there("/c/v/file"));
+  EXPECT_TRUE(there("/a/v/file"));
+}
+
+}  // namespace
+}  // namespace glovebox::sys
