@@ -11,6 +11,7 @@
 #include "base/metrics.h"
 #include "engine/finish.h"
 #include "engine/port_rules.h"
+#include "engine/snapshot.h"
 #include "sys/unix_socket.h"
 
 namespace glovebox::engine {
@@ -72,6 +73,18 @@ wire::SandboxRecord Core::record_of(const wire::CreateSandbox& spec) const {
   return record;
 }
 
+// The machine's own image follows the machine's packages. Files that were made above an earlier
+// one may miss what they were made with: said, not hidden.
+static std::string told_of_change(const wire::SnapshotRecord& snapshot, const Image& below) {
+  if (snapshot.image_generation == below.generation) return "";
+  log::warn("snapshot.other_generation", {{"snapshot", snapshot.id},
+                                          {"taken_above", snapshot.image_generation},
+                                          {"now", below.generation}});
+  return str("its files were made above generation ", snapshot.image_generation,
+             " of the image, and lie above ", below.generation,
+             " now: the machine's packages have changed");
+}
+
 Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY_DO(inherit(spec));
@@ -84,6 +97,10 @@ Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
   auto box = std::make_shared<Box>();
   box->record = record_of(spec);
   box->record.file_systems = std::move(file_systems);
+  if (!plan.snapshot.empty()) {
+    CO_TRY(snapshot, snapshots->records.find(plan.snapshot));
+    box->record.reason = told_of_change(snapshot, *plan.image);
+  }
   wire::SandboxRecord& record = box->record;
   if (!record.name.empty()) {
     CO_TRY(generation, records->next_generation(record.name));

@@ -155,6 +155,7 @@ Task<void> Core::remove_snapshot_files(std::string id) {
 
 Task<void> Core::fail_snapshot(wire::SnapshotRecord record, std::string why) {
   CO_TRY_DO(co_await remove_snapshot_files(record.id));
+  CO_TRY_DO(images->release("snapshot:" + record.id));
   record.status = "failed";
   record.error = std::move(why);
   record.size_bytes = 0;

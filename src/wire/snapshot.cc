@@ -26,6 +26,7 @@ json::object snapshot_json(const SnapshotRecord& record) {
   if (!record.source.name.empty()) out["sandbox_name"] = record.source.name;
   if (!record.source.image.empty()) out["base_image"] = valid_utf8(record.source.image);
   if (!record.parent.empty()) out["parent_id"] = record.parent;
+  if (!record.image_generation.empty()) out["image_generation"] = record.image_generation;
   if (!record.error.empty()) out["error"] = valid_utf8(record.error);
   return out;
 }
@@ -82,7 +83,6 @@ std::string encode_snapshot_taken(const SnapshotRecord& record) {
 
 std::string encode_stored_snapshot(const SnapshotRecord& record) {
   json::object out = snapshot_json(record);
-  out["image_generation"] = record.image_generation;
   if (record.temporary) out["temporary"] = true;
   out["source"] = json::parse(encode_record(record.source));
   return json::serialize(out);

@@ -213,6 +213,19 @@ def test_with_others(tmp):
             api = api_of(gb)
             copy = api.call("POST", f"/sandboxes/{held.id}/copy?times=1").expect(200, 201).json["sandboxes"][0]["sandbox_id"]
             equal(gb_box(gb, copy).sh("cat /etc/which").ok().stdout, "new\n")
+        with check("a sandbox above another generation of the machine's own image than its snapshot says so"):
+            plain = api.create()
+            other = api.call("POST", f"/sandboxes/{plain.id}/snapshot", {}).expect(202).json["snapshot_id"]
+            record = eventually(lambda: (r := api.call("GET", f"/snapshots/{other}").expect(200).json)["status"] == "completed" and r, 20, "the snapshot")
+            equal(api.get(api.create(snapshot_id=other).id).get("reason"), None)
+            gb.down()
+            with contextlib.closing(sqlite3.connect(gb.engine_path("engine.db"))) as database, database:  # as if packages were upgraded since
+                database.execute("UPDATE snapshots SET record = replace(record, ?, 'before') WHERE id = ?", (record["image_generation"], other))
+            gb.start()
+            api = api_of(gb)
+            reason = api.get(api.create(snapshot_id=other).id).get("reason") or ""
+            assert "generation before" in reason and record["image_generation"] in reason, reason
+            api.call("DELETE", f"/snapshots/{other}").expect(200, 202, 204)
         with check("and when all are gone, the old files go"):
             api.delete_all()
             api.call("DELETE", f"/snapshots/{taken}").expect(200, 202, 204)
