@@ -39,6 +39,7 @@ struct Image {
   std::string root;
   std::string usr_mask;  // over the machine's /usr; empty: the image has its own
   std::string generation;
+  std::string host_generation = {};  // of the machine's own image that is in it; empty: none
   std::vector<std::string> env;
   std::string cwd;
   std::string user = {};                     // of its processes; empty: root
@@ -89,6 +90,10 @@ struct Core {
   Task<void> open_launcher();
   Task<void> open_storage();
   Task<void> tend_storage();
+
+  // collect.cc
+  Task<void> collect();
+  Task<void> keep_collecting();
 
   // blanks.cc
   Task<Blank> make_blank(BoxPlan plan);  // with an id and user ids of its own
@@ -301,7 +306,8 @@ struct Core {
   std::size_t arriving = 0;  // of those being created, the ones that are not in `boxes` yet
   net::Event cleaned;
   bool closing = false;
-  bool rebooted = false;  // since an engine was last here
+  bool rebooted = false;       // since an engine was last here
+  bool image_changed = false;  // likewise: the machine's packages
   std::atomic<bool> stopping =
       false;  // read by the pool's threads: what can wait for the next start does
   std::unique_ptr<Images> images;  // before the pool, whose threads flush its records

@@ -197,6 +197,8 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   plan.terms = terms_of(record.resources, *box->plan.image);
   CO_TRY(pid, co_await launcher->launch(std::move(plan), std::move(listener)));
   box->pid = static_cast<pid_t>(pid);
+  box->record.host_generation = box->plan.image->host_generation;
+  box->record.inside_version.clear();
   CO_FAULT("create.after_launch");
   CO_TRY_DO(co_await mount_volumes(box, record.file_systems));
   CO_FAULT("create.after_volumes");

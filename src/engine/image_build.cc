@@ -140,13 +140,13 @@ Task<ImageRecord> Builder::run() {
   ImageRecord image;
   image.name = request_.name;
   image.config = stage_.config;
-  image.source = "build";
+  image.source = request_.source;
   image.root = stage_.root;
   if (stage_.config.over.empty()) {
     CO_TRY(root, co_await images_.finished(stage_.root));
     image.root = root;
   }
-  co_return co_await images_.publish(std::move(image), Images::Reuse::yes);
+  co_return co_await images_.publish(std::move(image), request_.reuse);
 }
 
 Task<void> Builder::carry_out(Instruction step) {
@@ -229,7 +229,9 @@ Task<void> Builder::keep(Images::Draft draft, std::string key, std::uint64_t byt
     // The old one is somebody's; this one is another, though it was made the same way.
     key = Sha256().field(key).field(random_id(16)).hex();
   }
-  RootRecord root{key, stage_.root, before.bytes + bytes, before.entries + entries};
+  const bool reuse = request_.reuse == Images::Reuse::yes;
+  RootRecord root{key, reuse ? stage_.root : "", before.bytes + bytes, before.entries + entries,
+                  reuse};
   CO_TRY_DO(co_await images_.keep(std::move(draft), std::move(root)));
   made_.insert(key);
   stand_on(key);
@@ -470,8 +472,11 @@ Task<ImageRecord> Images::build(Build request, Progress progress) {
     context = std::move(found->second);
     contexts_.erase(found);
   }
-  Builder builder(*this, std::move(request), std::move(context), std::move(progress));
-  co_return co_await builder.run();
+  const Reuse reuse = request.reuse;
+  auto made =
+      co_await Builder(*this, std::move(request), std::move(context), std::move(progress)).run();
+  if (reuse == Reuse::no) CO_TRY_DO(co_await drop_unused());
+  co_return made;
 }
 
 }  // namespace glovebox::engine

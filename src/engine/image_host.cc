@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::string_view kFormat =
     "host image 1";  // change it when the same machine should give another image
-constexpr std::string_view kUnfinished = ".new-";
+constexpr std::string_view kUnfinished = ".new-", kFinished = "host-";
 
 // What says which programs are in /usr: the databases of dpkg, rpm and apk. The first is there on
 // all machines we know.
@@ -51,13 +51,18 @@ Result<std::string> generation_of(const std::string& host) {
   return hash.hex().substr(0, 16);
 }
 
-Result<void> remove_unfinished(const Fd& dir) {
+Result<std::vector<std::string>> names_with(const Fd& dir, std::string_view prefix) {
   using Dir = std::unique_ptr<DIR, decltype([](DIR* stream) { ::closedir(stream); })>;
   Dir stream(::fdopendir(::openat(dir.get(), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)));
   if (!stream) return sys_error("list images");
   std::vector<std::string> names;
   while (dirent* entry = ::readdir(stream.get()))
-    if (std::string_view(entry->d_name).starts_with(kUnfinished)) names.emplace_back(entry->d_name);
+    if (std::string_view(entry->d_name).starts_with(prefix)) names.emplace_back(entry->d_name);
+  return names;
+}
+
+Result<void> remove_unfinished(const Fd& dir) {
+  TRY(names, names_with(dir, kUnfinished));
   for (const std::string& name : names)
     TRY_DO(sys::remove_tree(dir.get(), name), "what an interrupted build left");
   return ok;
@@ -78,7 +83,7 @@ Result<HostImage> build_host_image(const std::string& images_dir, const std::str
   if (!images) return sys_error(str("open ", images_dir));
   TRY_DO(remove_unfinished(images));
   TRY(generation, generation_of(host));
-  HostImage image{str(images_dir, "/host-", generation), generation};
+  HostImage image{str(images_dir, "/", kFinished, generation), generation};
   if (::access(image.dir.c_str(), F_OK) == 0) return image;
 
   auto started = std::chrono::steady_clock::now();
@@ -88,7 +93,7 @@ Result<HostImage> build_host_image(const std::string& images_dir, const std::str
     // One flush for some hundred files. Without it a power loss could leave the name and lose what
     // is in it.
     if (::syncfs(images.get()) != 0) return sys_error("flush the image");
-    if (::renameat(images.get(), fresh.c_str(), images.get(), str("host-", generation).c_str()) !=
+    if (::renameat(images.get(), fresh.c_str(), images.get(), str(kFinished, generation).c_str()) !=
         0)
       return sys_error("rename");
     return ok;
@@ -102,6 +107,24 @@ Result<HostImage> build_host_image(const std::string& images_dir, const std::str
   auto took = std::chrono::duration_cast<Millis>(std::chrono::steady_clock::now() - started);
   log::info("image.built", {{"image", "host"}, {"generation", generation}, {"ms", took.count()}});
   return image;
+}
+
+// Under another name first: what has its final one is whole, and may be wanted again after a
+// downgrade.
+Result<void> remove_other_host_images(const std::string& images_dir,
+                                      const std::set<std::string>& generations) {
+  Fd images(::open(images_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!images) return sys_error(str("open ", images_dir));
+  TRY(names, names_with(images, kFinished));
+  for (const std::string& name : names) {
+    if (generations.contains(name.substr(kFinished.size()))) continue;
+    std::string dying = str(kUnfinished, random_id(12));
+    if (::renameat(images.get(), name.c_str(), images.get(), dying.c_str()) < 0)
+      return sys_error(str("rename ", name));
+    TRY_DO(sys::remove_tree(images.get(), dying), name);
+    log::info("image.removed", {{"image", "host"}, {"generation", name.substr(kFinished.size())}});
+  }
+  return ok;
 }
 
 }  // namespace glovebox::engine

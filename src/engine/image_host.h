@@ -3,6 +3,7 @@
 // /etc, is in it.
 #pragma once
 
+#include <set>
 #include <string>
 
 #include "base/error.h"
@@ -19,5 +20,8 @@ struct HostImage {
 // left is removed. One caller at a time. Slow (a walk over /usr): for a blocking thread. `host` is
 // where the machine's root is, for tests.
 Result<HostImage> build_host_image(const std::string& images_dir, const std::string& host = "");
+// Those of other generations than these go. Blocks.
+Result<void> remove_other_host_images(const std::string& images_dir,
+                                      const std::set<std::string>& generations);
 
 }  // namespace glovebox::engine

@@ -316,5 +316,22 @@ TEST(LoaderCache, ThisMachinesIsUnderstood) {
   EXPECT_THAT(out, Not(HasSubstr("/usr/local/")));
 }
 
+TEST_F(HostImageTest, GenerationsThatNobodyNeedsGo) {
+  auto first = build();
+  ASSERT_TRUE(first) << first.error().what;
+  write("var/lib/dpkg/status", "Package: two\n");
+  auto second = build();
+  ASSERT_TRUE(second) << second.error().what;
+  ASSERT_NE(first->generation, second->generation);
+  fs::create_directory(images_ + "/nothing");
+  ASSERT_TRUE(remove_other_host_images(images_, {first->generation, second->generation, "gone"}));
+  EXPECT_TRUE(fs::exists(first->dir));
+  ASSERT_TRUE(remove_other_host_images(images_, {second->generation}));
+  EXPECT_FALSE(fs::exists(first->dir));
+  EXPECT_TRUE(fs::exists(second->dir + "/root/etc"));
+  EXPECT_TRUE(fs::exists(images_ + "/nothing"));
+  EXPECT_EQ(std::distance(fs::directory_iterator(images_), {}), 2);
+}
+
 }  // namespace
 }  // namespace glovebox::engine

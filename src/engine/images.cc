@@ -154,6 +154,7 @@ std::shared_ptr<const Image> Images::image_of(const std::string& root, const Ima
   if (config.over == "host") {
     image->root = core_.image->root;
     image->usr_mask = core_.image->usr_mask;
+    image->host_generation = core_.image->generation;
     image->upper = "images/" + root;
     for (const auto& entry : core_.image->env) {
       auto name = entry.substr(0, entry.find('=') + 1);
@@ -256,6 +257,10 @@ Task<void> Images::remove(std::string name_or_id) {
   CO_TRY_DO(records_->remove_image(image.name));
   CO_FAULT("image.remove.after_row");
   log::info("image.removed", {{"image", image.name}});
+  co_return co_await drop_unused();
+}
+
+Task<void> Images::drop_unused() {
   CO_TRY(unused, records_->unused_roots(system_clock().unix_ms() - kReuseMs));
   CO_TRY_DO(co_await drop_roots(std::move(unused)));
   co_return ok;

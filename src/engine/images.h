@@ -65,6 +65,7 @@ class Images {
   };
   Task<ImageRecord> pull(Pull request, Progress progress);  // image_pull.cc
 
+  enum class Reuse { no, yes };  // whether its parts are wanted again when no image has them
   // The files a build may copy from, as a tar; gives a name that one build may use.
   Task<std::string> put_context(Source bytes);
   struct Build {
@@ -73,8 +74,20 @@ class Images {
     std::map<std::string, std::string> args;
     std::string target;  // a stage; empty: the last
     bool fresh = false;  // nothing of earlier builds is used
+    Reuse reuse = Reuse::yes;
+    std::string source = "build";
   };
   Task<ImageRecord> build(Build request, Progress progress);  // image_build.cc
+
+  struct Debian {
+    std::string name, suite = "bookworm";
+    std::string mirror;                      // its address; empty: Debian's own
+    std::string context;                     // of put_context: a mirror in files; may be empty
+    std::vector<std::string> packages = {};  // beside the essential ones and apt
+    bool unsigned_packages = false;          // the mirror's are not signed by Debian
+  };
+  static Result<void> check_debian(const Debian& wanted);      // and that this machine can make one
+  Task<ImageRecord> debian(Debian wanted, Progress progress);  // image_debian.cc
 
   // --- for builds and pulls (image_build.cc, image_pull.cc)
   // A subvolume to be filled: new, or a copy of the root `parent`. Dropped ones go by themselves.
@@ -107,7 +120,6 @@ class Images {
   Task<ImageTool::Done> unpack(const Draft& draft, Fd archive, bool layer, Progress progress);
   Task<std::string> apply(std::vector<Layer> layers, Progress progress);  // the last one's key
   Task<std::string> finished(std::string root);  // its key once boxes can start from it
-  enum class Reuse { no, yes };  // whether its parts are wanted again when no image has them
   Task<ImageRecord> publish(ImageRecord image, Reuse reuse);
   Result<void> check_name(const std::string& name) const;
   bool is_default(const std::string& name) const;  // the machine's own
@@ -128,6 +140,7 @@ class Images {
   Task<void> sweep();
   Task<ImageRecord> import_layout(std::string name, std::string source, Draft draft,
                                   Progress progress);
+  Task<void> drop_unused();
   Task<std::uint64_t> drop_roots(std::vector<std::string> keys);  // gives how many went
   Task<void> discard(std::string name);
   Result<void> remove_draft(const std::string& name);

@@ -99,6 +99,7 @@ Task<void> Core::open() {
       Image{.root = below + "/root",
             .usr_mask = below + "/usr-mask",
             .generation = host->generation,
+            .host_generation = host->generation,
             .env = {"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                     "LANG=C.UTF-8", "HOME=/root", "USER=root", "SHELL=/bin/bash"},
             .cwd = "/workspace"});
@@ -122,6 +123,7 @@ Task<void> Core::open() {
   work.spawn("idle", watch_idle());
   work.spawn("pools", keep_pools());
   work.spawn("pool", tend_storage());
+  work.spawn("collect", keep_collecting());
   co_return ok;
 }
 
@@ -159,7 +161,7 @@ Task<void> Core::recover() {
   // Blanks of an image that is not the present one any more (the machine was upgraded) are of no
   // use.
   auto before = sys::read_file(path("blanks.image"), 256);
-  bool image_changed = !before || *before != image->generation;
+  image_changed = !before || *before != image->generation;
   if (image_changed)
     CO_TRY_DO(sys::write_file_atomic(path("blanks.image"), image->generation, 0600));
   CO_TRY(list, co_await launcher->list());

@@ -44,10 +44,9 @@ Result<std::string> version_of(const std::vector<std::string>& programs) {
 }
 
 // A directory with the programs and nothing else, readable by all: a box sees all of it. Its time
-// is that of its last use.
-Result<std::string> programs_in(const std::string& directory,
+// is that of its last use (collect.cc).
+Result<std::string> programs_in(const std::string& directory, const std::string& version,
                                 const std::vector<std::string>& programs) {
-  TRY(version, version_of(programs), "programs for inside of boxes");
   const std::string place = str(directory, '/', version), fresh = str(place, ".", random_id(8));
   std::error_code error;
   if (::utimensat(AT_FDCWD, place.c_str(), nullptr, 0) == 0) return place;
@@ -65,39 +64,15 @@ Result<std::string> programs_in(const std::string& directory,
   return Error{Code::internal, str("keep ", place, ": ", error.message())};
 }
 
-// Of another version's a box may still have a view: one that was made before it was last used.
-// What is left is of before an upgrade, or of a crash.
-void remove_unused(const std::string& directory, std::int64_t oldest_box_ms) {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory, error)) {
-    struct stat info{};
-    if (::lstat(entry.path().c_str(), &info) < 0) continue;
-    const std::int64_t used = info.st_mtim.tv_sec * 1000 + info.st_mtim.tv_nsec / 1'000'000;
-    if (used >= oldest_box_ms) continue;
-    if (auto removed = sys::remove_tree(entry.path().string()); !removed)
-      log::warn("inside.left_over",
-                {{"name", entry.path().filename().string()}, {"error", removed.error().what}});
-  }
-}
-
 struct Work {
-  std::string id, programs_dir, socket;
+  std::string programs_dir, version, socket;
   std::vector<std::string> programs;
-  sys::CgroupRoots cgroups;
-  std::string prefix;
-  pid_t pid = 0;
+  std::string id;
   int port = 0;
-  std::int64_t oldest_box_ms = 0;
 };
 
-Result<int> open_inside(const Work& work) {
-  TRY(process, sys::open_process(work.pid), "the box's first process");
-  // Only now is it sure that the number means it.
-  TRY(groups, sys::BoxCgroups::find(work.cgroups, work.prefix, work.id));
-  if (!groups || groups->hand_pid() != work.pid)
-    return Error{Code::conflict, "the box has just ended", "SANDBOX_NOT_RUNNING"};
-  TRY(programs, programs_in(work.programs_dir, work.programs));
-  remove_unused(work.programs_dir, work.oldest_box_ms);
+Result<int> open_inside(const Work& work, const Fd& process) {
+  TRY(programs, programs_in(work.programs_dir, work.version, work.programs));
   TRY(view, sys::make_view(programs, "bin"), "view of the programs");
   TRY_DO(sys::mount_inside(process.get(), view.get(), std::string(kPlace)), "programs");
   TRY(listener, sys::listen_inside(process.get(), {.port = work.port, .type = SOCK_STREAM}));
@@ -114,20 +89,27 @@ Task<Uplink> Core::open_uplink(std::string id_or_name, int port) {
   CO_TRY(use, co_await hand(id_or_name));  // awake, for as long as this takes
   auto box = find(id_or_name);
   if (!box) co_return Error{Code::gone, "the sandbox has just ended", "SANDBOX_TERMINATED"};
+  // What it was shown once it is shown until its processes end: noted before, so that nobody
+  // collects it.
+  if (box->record.inside_version.empty()) {
+    CO_TRY(version, version_of(options.inside_programs), "programs for inside of boxes");
+    wire::SandboxRecord record = box->record;
+    record.inside_version = version;
+    CO_TRY_DO(records->save(record), "note");
+    box->record = std::move(record);
+  }
   auto work =
-      std::make_shared<Work>(Work{box->record.id, path("inside"), options.uplink_socket,
-                                  options.inside_programs, cgroups, prefix, box->pid, port});
-  work->oldest_box_ms = box->record.created_at;
-  for (const auto& [id, other] : boxes)
-    if (other->pid) work->oldest_box_ms = std::min(work->oldest_box_ms, other->record.created_at);
+      std::make_shared<Work>(Work{path("inside"), box->record.inside_version, options.uplink_socket,
+                                  options.inside_programs, box->record.id, port});
   auto got = std::make_shared<int>(0);
-  std::function<Result<void>()> open = [work, got]() -> Result<void> {
-    TRY(port, open_inside(*work));
+  std::function<Result<void>()> open = [this, work, got, pid = box->pid]() -> Result<void> {
+    TRY(process, first_process(work->id, pid));
+    TRY(port, open_inside(*work, process));
     *got = port;
     return ok;
   };
-  CO_TRY_DO(co_await pool.run(std::move(open)), "uplink of ", box->record.id);
-  log::info("sandbox.uplink", {{"sandbox", box->record.id}, {"port", *got}});
+  CO_TRY_DO(co_await pool.run(std::move(open)), "uplink of ", work->id);
+  log::info("sandbox.uplink", {{"sandbox", work->id}, {"port", *got}});
   co_return Uplink{str("http://127.0.0.1:", *got),
                    str(kPlace, "/", file_name(options.inside_programs.front()))};
 }

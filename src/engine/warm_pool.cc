@@ -454,18 +454,21 @@ Result<void> Core::recover_pools(const std::map<std::string, wire::BoxNote>& not
     auto of = pools->all.find(row.pool);
     auto note = notes.find(row.id);
     bool runs = row.ready && note != notes.end() && note->second.stage == wire::BoxStage::running;
-    if (of == pools->all.end() || !runs) {
+    auto held = images->held(row.id);  // by its name it may be another by now, or none
+    // Nobody is to get one of the machine as it was before an upgrade.
+    bool stale = image_changed && (!held || !held->host_generation.empty());
+    if (of == pools->all.end() || !runs || stale) {
       end_warm(row.id, row.base);
       continue;
     }
     auto box = std::make_shared<Box>();
     wire::CreateSandbox spec = spec_of(of->second->record);
-    auto held = images->held(row.id);  // by its name it may be another by now, or none
     BoxPlan plan{.image = held ? held : image};
     box->record = record_of(spec);
     box->record.id = row.id;
     box->record.status = wire::State::running;
     box->record.tier = kActive;
+    box->record.host_generation = plan.image->host_generation;
     box->plan = std::move(plan);
     box->base = row.base;
     box->pid = static_cast<pid_t>(note->second.pid);

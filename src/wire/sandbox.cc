@@ -307,6 +307,8 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
   set_if(out, "sandbox_url", record.sandbox_url);
   set_if(out, "snapshot_id", record.snapshot_id);
   set_if(out, "rollback_to", record.rollback_to);
+  set_if(out, "host_generation", record.host_generation);
+  set_if(out, "inside_version", record.inside_version);
   set_if(out, "outcome", record.outcome);
   set_if(out, "termination_reason", record.termination_reason);
   set_if(out, "error_details", record.error_details);
@@ -393,6 +395,8 @@ static Result<SandboxRecord> record_of(const json::value& value) {
                       {"sandbox_url", record.sandbox_url},
                       {"snapshot_id", record.snapshot_id},
                       {"rollback_to", record.rollback_to},
+                      {"host_generation", record.host_generation},
+                      {"inside_version", record.inside_version},
                       {"outcome", record.outcome},
                       {"termination_reason", record.termination_reason},
                       {"error_details", record.error_details}};

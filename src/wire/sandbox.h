@@ -105,6 +105,9 @@ struct SandboxRecord {
   std::string sandbox_url;  // made from the request's scheme and Host
   std::string snapshot_id;  // ours: the snapshot its files descend from
   std::string rollback_to;  // ours: its files are being replaced by those of this one
+  // Ours: what its processes were started above, and what they were shown. Empty: nothing such.
+  std::string host_generation;  // of the machine's own image
+  std::string inside_version;   // of the programs at /dev/glovebox
 };
 // `id` and never `sandbox_id` beside it: both in one record break the official parser.
 std::string encode_record(const SandboxRecord& record);   // get, list members, update

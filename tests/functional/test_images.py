@@ -219,13 +219,39 @@ def test_with_others(tmp):
             record = eventually(lambda: (r := api.call("GET", f"/snapshots/{other}").expect(200).json)["status"] == "completed" and r, 20, "the snapshot")
             equal(api.get(api.create(snapshot_id=other).id).get("reason"), None)
             gb.down()
-            with contextlib.closing(sqlite3.connect(gb.engine_path("engine.db"))) as database, database:  # as if packages were upgraded since
+            with contextlib.closing(sqlite3.connect(os.path.join(gb.state, "engine", "engine.db"))) as database, database:  # as if packages were upgraded since
                 database.execute("UPDATE snapshots SET record = replace(record, ?, 'before') WHERE id = ?", (record["image_generation"], other))
             gb.start()
             api = api_of(gb)
             reason = api.get(api.create(snapshot_id=other).id).get("reason") or ""
             assert "generation before" in reason and record["image_generation"] in reason, reason
             api.call("DELETE", f"/snapshots/{other}").expect(200, 202, 204)
+        with check("an earlier image of the machine stays while a sandbox runs above it, no ready one is above it, and it goes after"):
+            kept_ready = api.call("POST", "/sandbox-pools", {"image": "host", "warm_containers": 1}).expect(201).json["pool_id"]
+            warm = lambda: [c["id"] for c in api.call("GET", f"/sandbox-pools/{kept_ready}").json["containers"]]
+            old_warm = eventually(warm, 30, "a ready one")
+            above = api.create(name="above-the-old")
+            now, then = api.get(above.id)["host_generation"], "0" * 16
+            there = lambda: sorted(n for n in os.listdir(os.path.join(gb.state, "engine", "images")) if n.startswith("host-"))
+            equal(there(), ["host-" + now])
+            gb.down()
+            os.rename(os.path.join(gb.state, "engine", "images", "host-" + now), os.path.join(gb.state, "engine", "images", "host-" + then))
+            with contextlib.closing(sqlite3.connect(os.path.join(gb.state, "engine", "engine.db"))) as database, database:
+                database.execute("UPDATE sandboxes SET record = replace(record, ?, ?) WHERE id = ?", (now, then, above.id))
+            with open(os.path.join(gb.state, "engine", "blanks.image"), "w") as file:
+                file.write(then)
+            gb.start()
+            api = api_of(gb)
+            fresh = eventually(lambda: (w := warm()) and w != old_warm and w, 30, "another ready one")
+            equal(set(fresh) & set(old_warm), set())
+            gb_box(gb, above.id).sh("ls /etc/hostname && [ ! -e /usr/local/bin ]").ok()
+            equal(there(), ["host-" + then, "host-" + now])
+            api.delete(above.id).expect(204)
+            api.call("DELETE", f"/sandbox-pools/{kept_ready}").expect(204)
+            gb.down()
+            gb.start()
+            api = api_of(gb)
+            eventually(lambda: there() == ["host-" + now], 30, "only the present one is left")
         with check("and when all are gone, the old files go"):
             api.delete_all()
             api.call("DELETE", f"/snapshots/{taken}").expect(200, 202, 204)
