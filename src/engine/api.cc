@@ -139,6 +139,24 @@ constexpr Row kDataPlane[] = {
     {"DELETE", "/tools/calls/{key}", end_tool_call},
 };
 
+// A sandbox that is deleted takes the requests that are under way in it along. Which way each of
+// them broke is nobody's business: the answer is the one that whoever comes a moment later gets.
+Reply overtaken(ApiState& api, Task<Response> answer, std::string sandbox) {
+  auto answered = co_await std::move(answer);
+  if (answered || sandbox.empty()) co_return answered;
+  const Error& error = answered.error();
+  if (error.code != Code::unavailable && error.code != Code::internal) co_return answered;
+  auto record = api.engine.get(sandbox);
+  if (!record && record.error().code == Code::not_found)
+    co_return Error{Code::gone, str("sandbox ", sandbox, " was deleted meanwhile"),
+                    "SANDBOX_TERMINATED"};
+  if (record && record->status == wire::State::terminated)
+    co_return Error{Code::gone,
+                    str("sandbox ", record->id, " was terminated meanwhile (", error.what, ")"),
+                    "SANDBOX_TERMINATED"};
+  co_return answered;
+}
+
 http::Route route(ApiState& api, std::string_view prefix, const Row& row) {
   http::Route route;
   route.method = row.method;
@@ -147,7 +165,8 @@ http::Route route(ApiState& api, std::string_view prefix, const Row& row) {
   route.body_limit = row.limit;
   route.cancel_on_disconnect = row.cancel_on_disconnect;
   route.handler = [&api, handler = row.handler](Request request) {
-    return handler(api, std::move(request));
+    std::string sandbox = request.param("sbx");
+    return overtaken(api, handler(api, std::move(request)), std::move(sandbox));
   };
   return route;
 }

@@ -72,10 +72,7 @@ static Task<void> send_export(ApiState& api, std::string id, http::BodyWriter& o
 
 Reply export_snapshot(ApiState& api, Request request) {
   CO_TRY(id, snapshot_param(request));
-  CO_TRY(record, api.engine.get_snapshot(id));
-  if (record.status != "completed")
-    co_return Error{Code::conflict, str("snapshot ", id, " is ", record.status),
-                    "SNAPSHOT_NOT_READY"};
+  CO_TRY_DO(api.engine.check_snapshot(id));
   Response response;
   response.headers.set("Content-Type", "application/zstd");
   response.headers.set("Content-Disposition",

@@ -155,6 +155,10 @@ Result<wire::SnapshotRecord> Engine::get_snapshot(std::string id) const {
 Task<void> Engine::delete_snapshot(std::string id) {
   return core_->finish("delete snapshot", core_->delete_snapshot(std::move(id)));
 }
+Result<void> Engine::check_snapshot(const std::string& id) const {
+  TRY_DO(core_->usable_snapshot(id));
+  return ok;
+}
 Task<void> Engine::export_snapshot(std::string id, std::function<Task<void>(std::string)> sink) {
   return core_->export_snapshot(std::move(id), std::move(sink));
 }

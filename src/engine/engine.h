@@ -102,6 +102,8 @@ class Engine {
   Result<std::vector<wire::SnapshotRecord>> snapshots() const;  // newest first
   Result<wire::SnapshotRecord> get_snapshot(std::string id) const;
   Task<void> delete_snapshot(std::string id);
+  // Whether it is there, whole as far as its manifest says, and ours: before a word of an export.
+  Result<void> check_snapshot(const std::string& id) const;
   // To and from one file (snapshot_file.h), piece by piece; an empty piece ends it. What comes in
   // is believed nothing, and is a snapshot once all of it has been seen to be whole.
   Task<void> export_snapshot(std::string id, std::function<Task<void>(std::string)> sink);

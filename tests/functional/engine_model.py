@@ -517,7 +517,7 @@ class Client(threading.Thread):
         self.history.append(f"{began:.3f} +{time.monotonic() - began:.3f} processes of phoenix → {answer!r}")
         ended = time.monotonic()
         if answer.status != 200:
-            must(answer.status in (404, 409, 410, 503), answer)  # 503: it was deleted while we asked
+            must(answer.status in (404, 409, 410), answer)
             alive = self.world.surely_alive(began, ended)
             must(not alive, f"{alive} was there all the time:", answer)
 

@@ -21,6 +21,14 @@ def held(gb):
     return {"namespaces": len(Owned(gb.state, gb.instance).namespaces()), **folders}
 
 
+def cmdline(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    except OSError:
+        return b""
+
+
 def frame(number, content):
     return (0x184D2A50 + number).to_bytes(4, "little") + len(content).to_bytes(4, "little") + content
 
@@ -118,6 +126,34 @@ def test_there_and_back(tmp):
             equal(out.returncode, 0, out.stderr)
             done = gb.cli("snapshot", "import", "-", input=out.stdout, text=False)
             equal(done.returncode, 0, done.stderr)
+        with check("one that was changed behind our back is refused before the first byte"):
+            manifest = gb.engine_path("pool", "manifests", taken["id"])
+            with open(manifest, "rb") as file:
+                as_it_was = file.read()
+            with open(manifest, "wb") as file:
+                file.write(as_it_was.replace(taken["id"].encode(), b"a" * 21))
+            api.call("GET", f"/snapshots/{taken['id']}/export").refused(403, "SNAPSHOT_INVALID")
+            done = gb.cli("snapshot", "export", taken["id"], path + ".none")
+            equal((done.returncode, os.path.exists(path + ".none")), (1, False), done.stderr)
+            with open(manifest, "wb") as file:
+                file.write(as_it_was)
+        with check("one whose files cannot be read to the end ends in a broken answer, not in a short one"):
+            box.sh("dd if=/dev/urandom of=/data/much bs=1M count=60 status=none").ok()
+            much = snapshots.take(box.id)["id"]
+            connection, answer = api.open("GET", f"/snapshots/{much}/export")
+            equal(answer.status, 200)
+            answer.read(1000)
+            packers = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and f"snapshots/{much}/u".encode() in cmdline(pid)]
+            assert packers, "nobody packs"
+            for pid in packers:
+                os.kill(pid, 9)
+            try:
+                rest = answer.read()
+                raise AssertionError(f"all is well, and {len(rest)} bytes came")
+            except (http.client.HTTPException, OSError):
+                pass
+            connection.close()
+            eventually(lambda: snapshots.delete(much).status == 204, 30, "deleted")
         with check("a snapshot that is being read cannot be deleted, and can once the reader is gone"):
             box.sh("dd if=/dev/urandom of=/data/much bs=1M count=60 status=none").ok()
             large = snapshots.take(box.id)["id"]
@@ -207,4 +243,5 @@ def test_strangers(tmp):
         check.done()
 
 
-run(test_there_and_back, test_strangers)
+if __name__ == "__main__":
+    run(test_there_and_back, test_strangers)
