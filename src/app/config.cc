@@ -150,6 +150,8 @@ const Setting kSettings[] = {
      Number{[](Config& c) -> auto& { return c.orchestrator.keep_boxes_secs; }, 0, kMany}},
     {"orchestrator.keep_outputs_secs",
      Number{[](Config& c) -> auto& { return c.orchestrator.keep_outputs_secs; }, 0, kMany}},
+    {"orchestrator.clean_secs",
+     Number{[](Config& c) -> auto& { return c.orchestrator.clean_secs; }, 1, 86'400}},
     {"orchestrator.pool_min",
      Number{[](Config& c) -> auto& { return c.orchestrator.pool_min; }, 0, 1000}},
     {"orchestrator.pool_max",

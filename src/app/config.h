@@ -94,6 +94,7 @@ struct Config {
     std::int64_t keep_boxes = 500;
     std::int64_t keep_boxes_secs = 604'800;
     std::int64_t keep_outputs_secs = 0;  // outputs, and the sessions' own volumes
+    std::int64_t clean_secs = 60;        // how often that is looked at
     // Boxes made ahead, as many as the queue has need of; pool_max = 0: none.
     std::int64_t pool_min = 0, pool_max = 0;
     std::int64_t poll_block_ms = 999;

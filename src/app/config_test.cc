@@ -51,6 +51,9 @@ TEST(Config, WrongTypesRangesAndSyntaxSayWhere) {
         {"[brain]\ndefault_model = \"\"\n", "brain.default_model: must name a model"},
         {"[orchestrator]\nbrain_url = \"x\"\n", "orchestrator.brain_url: 'x' is not a URL"},
         {"[orchestrator]\nrunner = \"beside\"\n", "'beside' is neither outside nor inside"},
+        {"[orchestrator]\nsession_directories = [\"seeds\"]\n", "'seeds' is not NAME=/path"},
+        {"[orchestrator]\nsession_directories = [\"a=b=/c\"]\n", "'a=b=/c' is not NAME=/path"},
+        {"[orchestrator]\npool_min = 3\n", "is more than orchestrator.pool_max, which is 0"},
         {"state = \"relative\"\n", "state: 'relative' must be an absolute path"},
         {"log = \n", "glovebox.toml:1"}}) {
     auto config = of_toml(text);

@@ -83,6 +83,7 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
   options.keep = {.boxes_for = Seconds(set.keep_boxes_secs),
                   .boxes = static_cast<std::size_t>(set.keep_boxes),
                   .volumes_for = Seconds(set.keep_outputs_secs)};
+  options.pace.clean = Seconds(set.clean_secs);
   options.pool = {.least = set.pool_min,
                   .most = set.pool_max,
                   .image = set.image.empty() ? config.engine.default_image : set.image};

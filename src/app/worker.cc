@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "net/task.h"
 #include "orchestrator/orchestrator.h"
+#include "orchestrator/session_policy.h"
 #include "runner/equipped_hands.h"
 #include "runner/local_files.h"
 #include "runner/unpack.h"
@@ -56,8 +57,10 @@ Task<std::shared_ptr<runner::Hands>> make_hands(std::shared_ptr<Worker> worker,
   runner::SessionAccess access{*worker->service, std::move(session), token ? token : worker->key,
                                token != nullptr};
   if (!worker->boxes) co_return equipped_here(worker, std::move(access));
-  auto hands = std::make_shared<orchestrator::BoxHands>(worker->boxes, orchestrator::box_name(id),
-                                                        "", [](std::string) {});
+  orchestrator::BoxWish wish;
+  wish.volumes.push_back(orchestrator::outputs_of(id));
+  auto hands = std::make_shared<orchestrator::BoxHands>(
+      worker->boxes, orchestrator::box_name(id), "", [](std::string) {}, std::move(wish));
   co_return orchestrator::equipped_box(worker->loop, worker->boxes, std::move(hands),
                                        std::move(access), worker->unpack);
 }

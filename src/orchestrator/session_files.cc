@@ -1,5 +1,6 @@
 #include "orchestrator/session_files.h"
 
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "net/task.h"
@@ -251,6 +252,7 @@ Task<void> place_one(Fill fill, const SessionSource& source, std::string part) {
     auto placed = co_await place_once(fill, source, part);
     if (placed) {
       placed_total.add();
+      CO_FAULT("orchestrator.file_placed");
       co_return ok;
     }
     Error& error = placed.error();

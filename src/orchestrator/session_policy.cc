@@ -140,10 +140,7 @@ class ExplainingHands : public runner::Hands {
 
 Result<BoxWish> wish_of(const runner::Session& session, const Ceiling& ceiling) {
   BoxWish wish;
-  wish.volumes.push_back({.name = wire::outputs_volume(session.id),
-                          .path = std::string(wire::kOutputsPath),
-                          .own = true,
-                          .optional = true});
+  wish.volumes.push_back(outputs_of(session.id));
   boost::system::error_code wrong;
   json::value whole = json::parse(session.json, wrong);
   const json::value* metadata =
@@ -155,6 +152,13 @@ Result<BoxWish> wish_of(const runner::Session& session, const Ceiling& ceiling) 
              "the session's metadata");
   TRY_DO(check_sources(wish, ceiling), "the session's metadata");
   return wish;
+}
+
+BoxVolume outputs_of(std::string_view session) {
+  return {.name = wire::outputs_volume(session),
+          .path = std::string(wire::kOutputsPath),
+          .own = true,
+          .optional = true};
 }
 
 std::string own_volume(std::string_view session) { return str("session-", session); }

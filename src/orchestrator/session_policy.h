@@ -29,6 +29,8 @@ using Tell = std::function<Task<void>(std::string why)>;
 std::shared_ptr<runner::Hands> explaining(std::shared_ptr<runner::Hands> hands, Tell tell);
 std::shared_ptr<runner::Hands> refusing(Error why, Tell tell);
 
+// A volume that outlives box and clean slate.
+BoxVolume outputs_of(std::string_view session);
 // The name of the volume that `per-session` is.
 std::string own_volume(std::string_view session);
 

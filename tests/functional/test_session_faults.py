@@ -17,7 +17,8 @@ from support import Checks, eventually
 
 SEED = int(os.environ.get("GLOVEBOX_SEED", random.randrange(1 << 30)))
 ROUNDS = 12 * int(os.environ.get("GLOVEBOX_SOAK", "1"))
-QUICK = {"GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1"}  # items end within the scenario
+# Items end, and what they leave goes, within the scenario.
+QUICK = {"GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1", "GLOVEBOX_ORCHESTRATOR_CLEAN_SECS": "1"}
 
 
 def test_fault_points(tmp):
@@ -53,9 +54,16 @@ def everything(gb, fake, name, agent, environment):
         brain.post(f"/v1/sessions/{changed}/archive")
         brain.settled(failing, 15)
         brain.delete(f"/v1/sessions/{failing}")
+        form = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\nhere\r\n--B--\r\n'
+        file = brain.call("POST", "/v1/files", form, {"Content-Type": "multipart/form-data; boundary=B"}).json["id"]
+        for metadata in ({"glovebox.files": file}, {"session.image": "nobody:1"}):
+            brain.session(agent, environment, initial_events=[user("case:reads")], metadata=metadata)
+        brain.settled(stopped, 15)
+        brain.delete(f"/v1/sessions/{stopped}")
 
     fake.script("case:refused", [status(400)])
     fake.script("case:sleeps", [stream(tool("bash", {"command": "sleep 30"})), stream(text("over"))])
+    fake.script("case:reads", [stream(tool("bash", {"command": "true"})), stream(text("over"))])
     plays = [Play(gb, fake, f"{name}-{n}", stumbles=3 * n) for n in range(2)]
     running = [threading.Thread(target=attempt, args=(lambda play=play: play.start(agent, environment),)) for play in plays]
     running.append(threading.Thread(target=attempt, args=(others,)))

@@ -321,6 +321,8 @@ def test_boxes(tmp):
             events = lawful(place.brain.settled(session))
             assert "kept" in answers(events)[6], answers(events)
             equal([pid for pid in worker.below()], [], "processes beside the worker")
+            done = gb.cli("session", "outputs", session, "--json")
+            equal((done.returncode, done.stdout.strip()), (0, "[]"), "it has a place for outputs")
             equal(worker.signal().end(), 0, "exit code")
 
 
