@@ -240,15 +240,13 @@ Result<void> check(const Config& config) {
   TRY_DO(check_url("brain.model_url", config.brain.model_url));
   if (!config.orchestrator.brain_url.empty())
     TRY_DO(check_url("orchestrator.brain_url", config.orchestrator.brain_url));
-  if (config.orchestrator.runner != "outside" && config.orchestrator.runner != "inside")
+  const std::string& runner = config.orchestrator.runner;
+  if (!runner.empty() && runner != "outside" && runner != "inside")
     return Error{Code::invalid, str("orchestrator.runner: '", config.orchestrator.runner,
                                     "' is neither outside nor inside")};
   if (config.orchestrator.mode != "poll" && config.orchestrator.mode != "webhook-sandbox")
     return Error{Code::invalid, str("orchestrator.mode: '", config.orchestrator.mode,
                                     "' is neither poll nor webhook-sandbox")};
-  if (config.orchestrator.mode == "webhook-sandbox" && config.orchestrator.runner == "inside")
-    return Error{Code::invalid,
-                 "orchestrator.mode = \"webhook-sandbox\" goes with runner = \"outside\""};
   for (const std::string& one : config.orchestrator.session_directories)
     if (one.find("=/") == one.npos || one.find('=') == 0 || one.find('=') != one.find("=/"))
       return Error{Code::invalid,

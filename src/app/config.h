@@ -67,13 +67,16 @@ struct Config {
   } ingress;
 
   struct Orchestrator {
-    std::string listen;              // of /healthz and /metrics; empty: nowhere
-    std::string brain_url;           // empty: the brain beside it
-    std::string environment_id;      // empty: the one its key is of
-    std::string worker_id;           // empty: made of the host's name
-    std::string image;               // of the boxes of sessions; empty: the engine's default
-    std::string runner = "outside";  // "inside": the worker runs in the session's box
-    // "webhook-sandbox": the queue is asked when the receiver in a box says so, not all the time.
+    std::string listen;          // of /healthz and /metrics; empty: nowhere
+    std::string brain_url;       // empty: the brain beside it
+    std::string environment_id;  // empty: the one its key is of
+    std::string worker_id;       // empty: made of the host's name
+    std::string image;           // of the boxes of sessions; empty: the engine's default
+    // "inside": the worker runs in the session's box; "outside": here. "": inside where the mode is
+    // webhook-sandbox, else outside.
+    std::string runner;
+    // "webhook-sandbox": the queue is asked when the receiver in a box is told to, not all the
+    // time: by the receiver itself where the runner is inside, else by the orchestrator it tells.
     std::string mode = "poll";
     std::string webhook_sandbox_name = "webhook-orchestrator";
     std::int64_t webhook_sandbox_timeout_seconds = 600;  // idle, then it is suspended
@@ -103,6 +106,10 @@ struct Config {
     std::int64_t webhook_drain_seconds = 30;  // the queue is asked that often without a webhook
     std::int64_t webhook_reclaim_older_than_ms = 2000;
     std::int64_t drain_secs = 20;  // for tool calls that run when it is told to stop
+
+    bool inside() const { return runner.empty() ? mode == "webhook-sandbox" : runner == "inside"; }
+    // The box that takes webhooks takes the work, too: there is no orchestrator out here.
+    bool steward() const { return mode == "webhook-sandbox" && inside(); }
   } orchestrator;
 
   struct Uplink {

@@ -109,7 +109,7 @@ Result<Plan> planned(const cli::Context& context, const cli::Args& args, cli::Ou
   if (mode == Mode::webhook) TRY_DO(plan_receiver(plan, context, args));
   if (mode != Mode::webhook && args.option("--listen"))
     return cli::usage_error("--listen: only --mode=webhook listens anywhere");
-  if (plan.config.orchestrator.runner != "outside")
+  if (plan.config.orchestrator.inside())
     return Error{Code::unsupported,
                  "orchestrator.runner = \"inside\" needs the uplink beside the engine: it is for "
                  "'glovebox up'"};
@@ -265,7 +265,12 @@ const cli::Command kOrchestrate{
         "is\n"
         "said first. Its ports take deliveries signed with ANTHROPIC_WEBHOOK_SIGNING_KEY alone; "
         "the\n"
-        "brain here is told of it by itself. ACTION is status, logs or rm.",
+        "brain here is told of it by itself. The work is taken in there, too, without a key, and "
+        "run by\n"
+        "workers in the sessions' sandboxes; with orchestrator.runner = \"outside\" an "
+        "orchestrator "
+        "here\n"
+        "takes it when it is told to. ACTION is status, logs or rm.",
     .run = orchestrate};
 
 }  // namespace glovebox::app

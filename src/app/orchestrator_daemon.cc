@@ -48,7 +48,7 @@ Task<void> serve(Daemon* daemon) {
   places.unpack = offered_unpack_program(daemon->config.state);
   if (places.service_url.empty() || places.engine_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where brain and engine are"};
-  if ((set.runner == "inside" || set.mode == "webhook-sandbox") && places.uplink_url.empty())
+  if ((set.inside() || set.mode == "webhook-sandbox") && places.uplink_url.empty())
     co_return Error{Code::internal, "the supervisor did not say where the uplink is"};
   CO_TRY(options, orchestrator_options(daemon->config, std::move(places), daemon->keys["headers"]));
   CO_TRY(orchestrator, orchestrator::Orchestrator::open(daemon->loop, std::move(options),

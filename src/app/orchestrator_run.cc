@@ -59,7 +59,7 @@ Result<orchestrator::Options> orchestrator_options(const Config& config, Places 
     options.ask_anyway = Seconds(set.webhook_drain_seconds);
     options.webhook_box = set.webhook_sandbox_name;
   }
-  if (set.runner == "inside") options.runner = orchestrator::Options::Runner::inside;
+  if (set.inside()) options.runner = orchestrator::Options::Runner::inside;
   options.environment_id = set.environment_id;
   options.worker_id = set.worker_id;
   options.max_sessions = static_cast<int>(set.max_sessions);

@@ -33,6 +33,9 @@ std::span<const PartSpec> all_parts() {
       {.name = "uplink",
        .command = "uplink-daemon",
        .keys = {"uplink", "metrics"},
+       .optional_keys = {"environment", "engine", "headers"},
+       .steward_keys = {"environment", "engine", "headers"},
+       .urls = {"engine", "brain"},
        .listen = [](Config& c) -> std::string& { return c.uplink.listen; }},
       {.name = "orchestrator",
        .command = "orchestrator-daemon",
@@ -66,9 +69,21 @@ Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& 
   return out;
 }
 
+bool is_told(const PartSpec& part, std::string_view key, const Config& config) {
+  return config.orchestrator.steward() ||
+         std::ranges::find(part.steward_keys, key) == part.steward_keys.end();
+}
+
+bool takes_work(const PartSpec& part, const Config& config) {
+  return part.name == (config.orchestrator.steward() ? "uplink" : "orchestrator");
+}
+
 std::vector<std::string> part_environment(const Config& config, const PartSpec& part,
                                           const cli::Environment& env) {
   std::vector<std::string> out = exported(config, part.name);
+  // What the orchestrator would be told, the box is told by it.
+  if (takes_work(part, config) && part.name != "orchestrator")
+    for (std::string& setting : exported(config, "orchestrator")) out.push_back(std::move(setting));
   out.push_back("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
   out.push_back("LANG=C.UTF-8");
   // What is reached through the ingress answers to names of its domain.

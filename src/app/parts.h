@@ -17,8 +17,10 @@ struct PartSpec {
   User user = User::own;
   std::vector<std::string> keys;           // which of the instance's keys it is told; no others
   std::vector<std::string> optional_keys;  // told where there are any; never made
-  std::vector<std::string> urls;           // the parts whose addresses it is told
-  std::string& (*listen)(Config&);         // where it listens; "": nowhere
+  // Those among them that it is told only where a box takes the work (Config's steward()).
+  std::vector<std::string> steward_keys = {};
+  std::vector<std::string> urls;    // the parts whose addresses it is told
+  std::string& (*listen)(Config&);  // where it listens; "": nowhere
 };
 
 // In the order in which they start; they stop in the opposite one, so that each finds those it
@@ -27,6 +29,11 @@ std::span<const PartSpec> all_parts();
 const PartSpec& part_named(std::string_view name);
 // All, or those named; a name nobody knows is refused.
 Result<std::vector<const PartSpec*>> pick_parts(const std::vector<std::string>& names);
+
+// Whether it is told of that key, which is one of its own.
+bool is_told(const PartSpec& part, std::string_view key, const Config& config);
+// Whether work is taken from the queue by it, or through it.
+bool takes_work(const PartSpec& part, const Config& config);
 
 // What a part finds in its environment: this list and nothing else.
 std::vector<std::string> part_environment(const Config& config, const PartSpec& part,

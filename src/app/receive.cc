@@ -1,7 +1,8 @@
-// `glovebox-worker receive`: takes webhooks inside of a box and passes each on as a hint. It has no
-// key and needs none: the ingress has checked who delivers before the box was woken, and what it
-// may say is decided where it says it.
+// `glovebox-worker receive`: takes webhooks inside of a box, and passes each on as a hint or, as a
+// steward, takes the work itself. It has no key and needs none: the ingress has checked who
+// delivers before the box was woken, and what it may say is decided where it says it.
 #include "app/commands.h"
+#include "app/steward.h"
 #include "app/worker.h"
 #include "base/log.h"
 #include "http/client.h"
@@ -42,7 +43,18 @@ Task<void> serve(net::Loop* loop, net::Address listen, http::Url to) {
   co_return co_await server.drain(5s);
 }
 
-Result<int> receive(cli::Context&, cli::Args& args, cli::Output&) {
+// Settings as a part finds them in its environment; none of them is a secret.
+Result<Config> config_of(const cli::Args& args) {
+  cli::Environment environment;
+  for (const std::string& setting : args.options("--set")) {
+    const std::size_t equals = setting.find('=');
+    if (equals == setting.npos) return cli::usage_error(str("--set: '", setting, "' has no value"));
+    environment[setting.substr(0, equals)] = setting.substr(equals + 1);
+  }
+  return config_of_environment(environment);
+}
+
+Result<int> receive(cli::Context& context, cli::Args& args, cli::Output&) {
   TRY_DO(args.done());
   TRY(listen, net::Address::parse(args.option("--listen").value_or("")), "--listen");
   TRY(to, http::Url::parse(args.option("--to").value_or("")), "--to");
@@ -50,16 +62,27 @@ Result<int> receive(cli::Context&, cli::Args& args, cli::Output&) {
   log::set_level(log::Level::info);
   log::set_part("receiver");
   net::Loop loop;
-  TRY_DO(net::run(loop, serve(&loop, std::move(listen), std::move(to))));
+  if (!args.flag("--steward")) {
+    TRY_DO(net::run(loop, serve(&loop, std::move(listen), std::move(to))));
+    return 0;
+  }
+  TRY(config, config_of(args));
+  log::set_level(config.log);
+  const std::string directory = context.variable("HOME").value_or("/tmp") + "/.glovebox-steward";
+  TRY_DO(net::run(
+      loop, run_steward(&loop, std::move(listen), std::move(to), std::move(config), directory)));
   return 0;
 }
 
 }  // namespace
 
-const cli::Command kReceive{.name = "receive",
-                            .usage = "receive --listen=ADDRESS --to=URL",
-                            .help = "Takes webhooks inside of a box, for an orchestrator outside.",
-                            .run = receive,
-                            .kind = cli::Command::Kind::internal};
+const cli::Command kReceive{
+    .name = "receive",
+    .usage = "receive --listen=ADDRESS --to=URL [--steward] [--set=K=V]...",
+    .help =
+        "Takes webhooks inside of a box, for an orchestrator outside or as a "
+        "steward.",
+    .run = receive,
+    .kind = cli::Command::Kind::internal};
 
 }  // namespace glovebox::app

@@ -156,7 +156,7 @@ Result<void> Supervisor::open_part(const PartSpec& spec) {
     part.user = user;
   }
   const std::string& environment = options_.config.orchestrator.environment_id;
-  if (spec.name == "orchestrator" && !environment.empty()) {
+  if (takes_work(spec, options_.config) && !environment.empty()) {
     TRY(held, EnvironmentLock::take(environment, options_.claims));
     environment_ = std::move(held);
   }
@@ -234,6 +234,7 @@ Result<void> Supervisor::send_keys(Part& part) {
     TRY_DO(part.channel.send(str("key ", name, ' ', value.reveal())));
   }
   for (const std::string& name : part.spec->optional_keys) {
+    if (!is_told(*part.spec, name, options_.config)) continue;
     auto value = key(name, false);
     if (!value && value.error().code != Code::not_found) return std::move(value.error());
     if (value && name == "model" && is_own_key(value->reveal()))

@@ -53,12 +53,15 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
   auto names = only;
   if (names.empty() && given.hosted) names = {"engine", "resolver", "ingress", "orchestrator"};
   // It serves boxes that have something to say: to their session, or that work may have come.
-  const bool uplink =
-      config.orchestrator.runner == "inside" || config.orchestrator.mode == "webhook-sandbox";
+  const bool uplink = config.orchestrator.inside() || config.orchestrator.mode == "webhook-sandbox";
+  const bool steward = config.orchestrator.steward();
   if (!names.empty() && only.empty() && uplink) names.push_back("uplink");
   TRY(parts, pick_parts(names));
   if (names.empty() && !uplink)
     std::erase_if(parts, [](const PartSpec* part) { return part->name == "uplink"; });
+  // The box that takes the webhooks is it.
+  if (only.empty() && steward)
+    std::erase_if(parts, [](const PartSpec* part) { return part->name == "orchestrator"; });
   auto has = [&](std::string_view name) {
     return std::ranges::any_of(parts, [&](const PartSpec* part) { return part->name == name; });
   };
@@ -66,6 +69,18 @@ Result<Start> planned(const cli::Context& context, const std::vector<std::string
     return cli::usage_error(
         "ANTHROPIC_ENVIRONMENT_KEY is set: work comes from the queue of another service, and the "
         "brain here would not be asked; unset it to start the brain");
+  if (has("orchestrator") && steward)
+    return cli::usage_error(
+        "orchestrator.mode = \"webhook-sandbox\" takes the work in its sandbox, unless "
+        "orchestrator.runner = \"outside\": there is no orchestrator to start");
+  if (has("uplink") && steward && (!has("engine") || !has("ingress")))
+    return cli::usage_error(
+        "orchestrator.mode = \"webhook-sandbox\" needs engine, ingress and uplink: start them all");
+  if (has("uplink") && steward && !has("brain") && config.orchestrator.brain_url.empty())
+    return cli::usage_error(
+        "orchestrator.mode = \"webhook-sandbox\" needs a brain: start that too, or say where one "
+        "is "
+        "(orchestrator.brain_url, ANTHROPIC_BASE_URL with ANTHROPIC_ENVIRONMENT_KEY)");
   if (has("orchestrator") && !has("engine"))
     return cli::usage_error(
         "the orchestrator needs the engine beside it; 'glovebox orchestrate' works with one that "

@@ -23,7 +23,6 @@ namespace {
 
 constexpr std::string_view kHooks = "/v1/organizations/webhooks";
 constexpr std::string_view kEvent = "session.status_run_started";
-constexpr std::string_view kReceiver = "receiver";  // its process's name
 constexpr std::string_view kProgram = "/dev/glovebox/glovebox-worker";
 constexpr std::int64_t kMemoryMb = 256;
 constexpr Millis kStableLimit = 60s, kHealthyLimit = 60s, kHeardLimit = 30s, kOpenLimit = 20s;
@@ -185,12 +184,27 @@ Result<void> open_door(Place& place) {
   return ok;
 }
 
-json::object wanted_process() {
+json::array wanted_arguments(const Config& config) {
+  json::array args{"receive", str("--listen=127.0.0.1:", orchestrator::kWebhookPort),
+                   str("--to=http://127.0.0.1:", orchestrator::kWebhookDoorPort)};
+  if (!config.orchestrator.steward()) return args;
+  args.emplace_back("--steward");
+  // What an orchestrator out here would be told; of this machine's own places nothing.
+  auto is_for_it = [](std::string_view setting) {
+    const std::string_view name = setting.substr(0, setting.find('='));
+    return name == "GLOVEBOX_LOG" || (name.starts_with("GLOVEBOX_ORCHESTRATOR_") &&
+                                      !name.ends_with("_LISTEN") && !name.ends_with("_URL"));
+  };
+  for (const std::string& setting : exported(config, "orchestrator"))
+    if (is_for_it(setting)) args.emplace_back("--set=" + setting);
+  return args;
+}
+
+json::object wanted_process(const Config& config) {
   return {
       {"command", kProgram},
-      {"args", json::array{"receive", str("--listen=127.0.0.1:", orchestrator::kWebhookPort),
-                           str("--to=http://127.0.0.1:", orchestrator::kWebhookDoorPort)}},
-      {"name", kReceiver},
+      {"args", wanted_arguments(config)},
+      {"name", orchestrator::kWebhookReceiver},
       {"restart",
        json::object{{"policy", "always"}, {"initial_backoff_ms", 100}, {"max_backoff_ms", 5000}}},
       {"health_check", json::object{{"type", "http"},
@@ -219,8 +233,8 @@ Result<json::object> ask_box(Place& place, std::string method, std::string path,
 }
 
 Result<void> start_receiver(Place& place) {
-  const json::object wanted = wanted_process();
-  const std::string path = str("/api/v1/processes/", kReceiver);
+  const json::object wanted = wanted_process(place.config);
+  const std::string path = str("/api/v1/processes/", orchestrator::kWebhookReceiver);
   auto there = ask_box(place, "GET", path);
   if (!there && there.error().code != Code::not_found) return std::move(there.error());
   const bool same = there && there->at("args") == wanted.at("args") &&
@@ -233,7 +247,7 @@ Result<void> start_receiver(Place& place) {
 }
 
 Result<void> await_health(Place& place) {
-  const std::string path = str("/api/v1/processes/", kReceiver);
+  const std::string path = str("/api/v1/processes/", orchestrator::kWebhookReceiver);
   std::string last;
   auto healthy = wait_until("the receiver's health", kHealthyLimit, [&]() -> Result<bool> {
     TRY(process, ask_box(place, "GET", path));
@@ -247,11 +261,21 @@ Result<void> await_health(Place& place) {
 
 Result<void> await_orchestrator(Place& place) {
   TRY(box, place.engine->get(place.name));
+  const bool steward = place.config.orchestrator.steward();
+  orchestrator::UplinkApi::Door door;
   auto heard = wait_until("the orchestrator", kHeardLimit, [&]() -> Result<bool> {
-    TRY(door, cli::wait(*place.loop, place.uplink->keep_door(text_of(box, "id"))));
-    return door.heard;
+    TRY(now, cli::wait(*place.loop, place.uplink->keep_door(text_of(box, "id"))));
+    door = now;
+    return now.heard && now.steward == steward;
   });
   if (heard) return ok;
+  if (door.steward != steward)
+    return Error{Code::unavailable,
+                 str("Glovebox was started for another way to take work (orchestrator.mode, "
+                     "orchestrator.runner); glovebox down, and run this again")};
+  if (steward)
+    return Error{Code::unavailable,
+                 "the uplink cannot reach the queue; glovebox status and its log say more"};
   return Error{Code::unavailable,
                "no orchestrator hears what the receiver says: Glovebox was started with "
                "orchestrator.mode = \"poll\"; glovebox down, and run this again"};
@@ -260,6 +284,7 @@ Result<void> await_orchestrator(Place& place) {
 json::object summary(const Place& place, const json::object& box) {
   json::object out{{"url", place.url}, {"sandbox", place.name}, {"id", text_of(box, "id")}};
   out["status"] = text_of(box, "status");
+  out["runner"] = place.config.orchestrator.inside() ? "inside" : "outside";
   for (const char* more : {"tier", "reason"})
     if (std::string text = text_of(box, more); !text.empty()) out[more] = text;
   return out;

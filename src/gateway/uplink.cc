@@ -88,43 +88,56 @@ Uplink::Uplink(net::Loop& loop, UplinkLimits limits)
 
 Uplink::~Uplink() { impl_->tasks.cancel(); }
 
-Result<void> Uplink::grant(std::string box, Grant grant) {
+Result<void> grant_box(Uplink::Impl& impl, const std::string& box, Grant grant) {
   if (!plain_id(box)) return Error{Code::invalid, "the box's id is none"};
-  if (impl_->closing) return Error{Code::unavailable, "the uplink stops"};
-  if (impl_->doors.contains(box)) return Error{Code::conflict, "the box takes webhooks"};
-  auto found = impl_->links.find(box);
-  const bool same = found != impl_->links.end() && found->second->grant->work == grant.work &&
+  if (impl.closing) return Error{Code::unavailable, "the uplink stops"};
+  if (impl.doors.contains(box)) return Error{Code::conflict, "the box takes webhooks"};
+  auto found = impl.links.find(box);
+  const bool same = found != impl.links.end() && found->second->grant->work == grant.work &&
                     found->second->grant->session == grant.session;
-  if (!same) drop(*impl_, box, "another item has the box");
-  if (!same && impl_->links.size() >= impl_->limits.grants)
+  if (!same) drop(impl, box, "another item has the box");
+  if (!same && impl.links.size() >= impl.limits.grants)
     return Error{Code::exhausted, "too many grants"};
-  auto service = service_at(*impl_, grant.service_url);
+  auto service = service_at(impl, grant.service_url);
   if (!service) return Error{Code::invalid, "service_url"};
   auto shared = std::make_shared<const Grant>(std::move(grant));
-  Link& link = impl_->links[box];
+  Link& link = impl.links[box];
   if (!link) {
-    link = std::make_shared<BoxLink>(box, shared, impl_->limits);
+    link = std::make_shared<BoxLink>(box, shared, impl.limits);
     log::info("uplink.grant", {{"box", box}, {"session", shared->session}, {"work", shared->work}});
   }
   link->grant = std::move(shared);
   link->service = std::move(service);
-  link->expires = Steady::now() + impl_->limits.grant_life;
-  granted.set(static_cast<std::int64_t>(impl_->links.size()));
+  link->expires = Steady::now() + impl.limits.grant_life;
+  granted.set(static_cast<std::int64_t>(impl.links.size()));
   return ok;
 }
 
-Result<Uplink::Status> Uplink::renew(const std::string& box, std::string_view work) {
-  auto found = impl_->links.find(box);
-  if (found == impl_->links.end() || found->second->grant->work != work) return no_grant(box);
-  found->second->expires = Steady::now() + impl_->limits.grant_life;
+Result<Uplink::Status> renew_box(Uplink::Impl& impl, const std::string& box,
+                                 std::string_view work) {
+  auto found = impl.links.find(box);
+  if (found == impl.links.end() || found->second->grant->work != work) return no_grant(box);
+  found->second->expires = Steady::now() + impl.limits.grant_life;
   found->second->status.listening = found->second->server != nullptr;
   return found->second->status;
 }
 
+void revoke_box(Uplink::Impl& impl, const std::string& box, std::string_view work) {
+  auto found = impl.links.find(box);
+  if (found != impl.links.end() && found->second->grant->work == work)
+    drop(impl, box, "it was taken back");
+}
+
+Result<void> Uplink::grant(std::string box, Grant grant) {
+  return grant_box(*impl_, box, std::move(grant));
+}
+
+Result<Uplink::Status> Uplink::renew(const std::string& box, std::string_view work) {
+  return renew_box(*impl_, box, work);
+}
+
 void Uplink::revoke(const std::string& box, std::string_view work) {
-  auto found = impl_->links.find(box);
-  if (found != impl_->links.end() && found->second->grant->work == work)
-    drop(*impl_, box, "it was taken back");
+  revoke_box(*impl_, box, work);
 }
 
 Result<void> Uplink::take_listener(const std::string& line, std::vector<Fd> fds) {

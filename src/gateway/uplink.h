@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "gateway/steward.h"
 #include "gateway/uplink_grant.h"
 #include "http/server.h"
 #include "net/loop.h"
@@ -58,11 +59,15 @@ class Uplink {
   struct Door {
     bool listening = false;  // the box has its listener
     bool heard = false;      // somebody waits for what is said
+    bool steward = false;    // it is a steward's: what takes the work is in the box
   };
   Result<Door> keep_door(const std::string& box);
   void close_door(const std::string& box);
   // Waits, no longer than `limit`, until this is another number than `before`: a hint has come.
   Task<std::uint64_t> hints(std::uint64_t before, Millis limit);
+
+  // From now on whoever has a door is a steward, and the box of that name is kept one.
+  Result<void> appoint(StewardOptions options, StewardKeys keys);
 
   // The same as HTTP, for the orchestrator. Who may ask is the caller's to check.
   //   PUT /grants/{box}   POST /grants/{box}/renew {"work_id"}   DELETE /grants/{box}?work_id=…

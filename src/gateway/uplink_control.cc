@@ -49,8 +49,8 @@ Task<Response> revoke_grant(Uplink* uplink, Request request) {
 
 Task<Response> put_door(Uplink* uplink, Request request) {
   CO_TRY(door, uplink->keep_door(request.param("box")));
-  co_return http::json(200,
-                       str(R"({"listening":)", door.listening, R"(,"heard":)", door.heard, '}'));
+  co_return http::json(200, str(R"({"listening":)", door.listening, R"(,"heard":)", door.heard,
+                                R"(,"steward":)", door.steward, '}'));
 }
 
 Task<Response> delete_door(Uplink* uplink, Request request) {

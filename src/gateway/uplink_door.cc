@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/random.h"
+#include "gateway/steward_impl.h"
 #include "gateway/uplink_impl.h"
 #include "net/deadline.h"
 #include "net/task.h"
@@ -53,6 +54,13 @@ http::ServerOptions options_of(const UplinkLimits& limits) {
   return options;
 }
 
+std::unique_ptr<http::Server> serve_hints(const Impl& impl) {
+  std::vector<http::Route> routes{
+      {"POST", "/drain", http::Body::whole,
+       [impl = std::weak_ptr(impl)](http::Request) { return drain(impl); }, 1024}};
+  return std::make_unique<http::Server>(impl->loop, std::move(routes), options_of(impl->limits));
+}
+
 struct Hearer {
   explicit Hearer(Impl to) : impl(std::move(to)) { ++impl->hearers; }
   Hearer(const Hearer&) = delete;
@@ -77,19 +85,26 @@ Task<std::uint64_t> hear(Impl impl, std::uint64_t before, Millis limit) {
 
 }  // namespace
 
-Result<Uplink::Door> Uplink::keep_door(const std::string& box) {
+Result<Door> make_door(Uplink::Impl& impl, const std::string& box) {
   if (!plain_id(box)) return Error{Code::invalid, "the box's id is none"};
-  if (impl_->closing) return Error{Code::unavailable, "the uplink stops"};
-  if (impl_->links.contains(box)) return Error{Code::conflict, "a worker has this box"};
-  if (!impl_->doors.contains(box) && impl_->doors.size() >= kDoors)
+  if (impl.closing) return Error{Code::unavailable, "the uplink stops"};
+  if (impl.links.contains(box)) return Error{Code::conflict, "a worker has this box"};
+  if (!impl.doors.contains(box) && impl.doors.size() >= kDoors)
     return Error{Code::exhausted, "too many doors"};
-  auto& door = impl_->doors[box];
+  Door& door = impl.doors[box];
   if (!door) {
     door = std::make_shared<DoorLink>(DoorLink{.box = box, .server = nullptr});
     log::info("uplink.door", {{"box", box}});
   }
-  door->expires = Steady::now() + impl_->limits.grant_life;
-  return Door{.listening = door->server != nullptr, .heard = is_heard(*impl_)};
+  door->expires = Steady::now() + impl.limits.grant_life;
+  return door;
+}
+
+Result<Uplink::Door> Uplink::keep_door(const std::string& box) {
+  TRY(door, make_door(*impl_, box));
+  return Door{.listening = door->server != nullptr,
+              .heard = impl_->steward ? knows_its_queue(*impl_->steward) : is_heard(*impl_),
+              .steward = impl_->steward != nullptr};
 }
 
 void Uplink::close_door(const std::string& box) { drop_door(*impl_, box, "it was taken back"); }
@@ -114,11 +129,7 @@ void drop_door(Uplink::Impl& impl, const std::string& box, std::string_view why)
 }
 
 Result<net::Address> take_door(const Impl& impl, const Door& door, Fd listener) {
-  std::vector<http::Route> routes{
-      {"POST", "/drain", http::Body::whole,
-       [impl = std::weak_ptr(impl)](http::Request) { return drain(impl); }, 1024}};
-  auto server =
-      std::make_unique<http::Server>(impl->loop, std::move(routes), options_of(impl->limits));
+  auto server = impl->steward ? serve_steward(impl, door) : serve_hints(impl);
   TRY(address, server->adopt(std::move(listener)));
   std::swap(door->server, server);
   if (server) {

@@ -34,7 +34,9 @@ struct BoxLink {
   Uplink::Status status;
 };
 
-// A box that may say one thing.
+struct Steward;  // steward_impl.h
+
+// A box that may say one thing; or all that a steward may.
 struct DoorLink {
   const std::string box;
   std::unique_ptr<http::Server> server;  // none: no listener yet
@@ -56,10 +58,18 @@ struct Uplink::Impl {
   net::Event hinted{};
   std::size_t hearers = 0;
   Steady::time_point heard_last{};
+  std::shared_ptr<Steward> steward{};  // none: doors are for hints
 };
+
+// uplink.cc
+Result<void> grant_box(Uplink::Impl& impl, const std::string& box, Grant grant);
+Result<Uplink::Status> renew_box(Uplink::Impl& impl, const std::string& box, std::string_view work);
+void revoke_box(Uplink::Impl& impl, const std::string& box, std::string_view work);
 
 // uplink_door.cc
 std::uint64_t first_hint();
+// Made or renewed.
+Result<std::shared_ptr<DoorLink>> make_door(Uplink::Impl& impl, const std::string& box);
 void drop_door(Uplink::Impl& impl, const std::string& box, std::string_view why);
 Result<net::Address> take_door(const std::shared_ptr<Uplink::Impl>& impl,
                                const std::shared_ptr<DoorLink>& door, Fd listener);

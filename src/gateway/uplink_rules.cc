@@ -1,12 +1,9 @@
 #include "gateway/uplink_rules.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
-#include <optional>
 
 #include "gateway/uplink_body.h"
-#include "http/client.h"
-#include "http/text.h"
+#include "gateway/uplink_words.h"
 
 namespace glovebox::gateway {
 
@@ -38,14 +35,6 @@ Error not_granted() { return {Code::not_found, "this sandbox was granted no such
 
 // --- arguments: which there may be, and what each may look like ---
 
-bool is_number(std::string_view text) {
-  return !text.empty() && text.size() <= 4 &&
-         std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
-}
-bool is_token(std::string_view text) {  // cursors, heartbeats: opaque, and one word
-  return !text.empty() && text.size() <= 1024 &&
-         std::ranges::all_of(text, [](char c) { return c > ' ' && c < 127; });
-}
 bool is_view(std::string_view text) { return text == "basic" || text == "full"; }
 bool is_order(std::string_view text) { return text == "asc" || text == "desc"; }
 bool is_hash(std::string_view text) {
@@ -59,10 +48,6 @@ bool is_prefix(std::string_view text) {
 }
 bool is_depth(std::string_view text) { return text == "0" || text == "1"; }
 
-struct Argument {
-  std::string_view name;
-  bool (*good)(std::string_view);
-};
 constexpr Argument kLimit{"limit", is_number}, kPage{"page", is_token}, kView{"view", is_view};
 
 std::vector<Argument> arguments_of(Endpoint endpoint) {
@@ -83,31 +68,6 @@ std::vector<Argument> arguments_of(Endpoint endpoint) {
     case Endpoint::skill_content: return {};
   }
   return {};
-}
-
-// "?name=value&…" of those that are known, in the order of the list.
-Result<std::string> query_of(Endpoint endpoint, std::string_view raw) {
-  const std::vector<Argument> known = arguments_of(endpoint);
-  std::vector<std::optional<std::string>> values(known.size());
-  if (raw.empty()) return std::string();
-  for (const std::string& part : split(raw, '&')) {
-    const std::size_t equals = part.find('=');
-    const std::string name = http::form_decode(part.substr(0, equals));
-    if (name == "beta") continue;  // of older clients: says nothing
-    const auto at = static_cast<std::size_t>(
-        std::ranges::find(known, std::string_view(name), &Argument::name) - known.begin());
-    if (at == known.size()) return Error{Code::invalid, "an argument that is not passed on"};
-    std::string value =
-        equals == part.npos ? "" : http::form_decode(std::string_view(part).substr(equals + 1));
-    if (values[at]) return Error{Code::invalid, str(known[at].name, ": is given twice")};
-    if (!known[at].good(value)) return Error{Code::invalid, str(known[at].name, ": is no such")};
-    values[at] = std::move(value);
-  }
-  std::string query;
-  for (std::size_t i = 0; i < known.size(); ++i)
-    if (values[i])
-      query += str(query.empty() ? '?' : '&', known[i].name, '=', http::encode_query(*values[i]));
-  return query;
 }
 
 // --- the way: ids of the grant; others only where it leaves them open ---
@@ -166,45 +126,14 @@ Result<std::string> path_of(const Grant& grant, Endpoint endpoint, const Request
   return not_granted();
 }
 
-// --- headers: of a worker's own, two lists of known words ---
-
-constexpr std::string_view kBetas[] = {"managed-agents-2026-04-01", "agent-memory-2026-07-22",
-                                       "skills-2025-10-02", "files-api-2025-04-14"};
-constexpr std::string_view kHelpers[] = {"environments-worker", "session-tool-runner",
-                                         "environments-work-poller"};
-
-std::string known_words(const Request& request, std::string_view header,
-                        std::span<const std::string_view> known, std::string_view otherwise) {
-  std::string out;
-  for (std::string_view word : known)
-    if (http::has_token(request.headers.get(header).value_or(""), word))
-      out += str(out.empty() ? "" : ",", word);
-  return out.empty() ? std::string(otherwise) : out;
-}
-
-// The shape of answers follows it, and the worker in the box may be an older one.
-std::string version_of(const Request& request) {
-  auto said = request.headers.get("anthropic-version");
-  bool date = said && said->size() == 10 && (*said)[4] == '-' && (*said)[7] == '-' &&
-              std::ranges::all_of(*said, [](char c) { return (c >= '0' && c <= '9') || c == '-'; });
-  return date ? std::string(*said) : "2026-10-21";
-}
+// --- headers ---
 
 http::Headers headers_of(const Grant& grant, Endpoint endpoint, const Request& request,
                          bool with_body) {
-  const bool memory = endpoint >= Endpoint::memories;
-  http::Headers headers;
-  headers.set("Accept",
-              endpoint == Endpoint::skill_content ? "application/binary" : "application/json");
-  headers.set("User-Agent", "glovebox-uplink/" GLOVEBOX_VERSION);
-  headers.set("anthropic-version", version_of(request));
-  for (const auto& [name, value] : grant.headers.all()) headers.set(name, value);
-  headers.set("anthropic-beta",
-              known_words(request, "anthropic-beta", kBetas, memory ? kBetas[1] : kBetas[0]));
-  headers.set("x-stainless-helper",
-              known_words(request, "x-stainless-helper", kHelpers, kHelpers[0]));
-  if (with_body) headers.set("Content-Type", "application/json");
-  return headers;
+  Otherwise otherwise{.beta = endpoint >= Endpoint::memories ? kMemoryBeta : kAgentsBeta,
+                      .helper = kWorkerHelper};
+  if (endpoint == Endpoint::skill_content) otherwise.accept = "application/binary";
+  return service_headers(grant.headers, request, otherwise, with_body);
 }
 
 Result<std::string> body_of(Endpoint endpoint, const std::string& given) {
@@ -243,7 +172,7 @@ Result<Outgoing> outgoing(const Grant& grant, Endpoint endpoint, const Request& 
   if (request.method != method_of(endpoint)) return not_granted();
   Outgoing out{.method = request.method};
   TRY(path, path_of(grant, endpoint, request));
-  TRY(query, query_of(endpoint, request.query));
+  TRY(query, query_of(arguments_of(endpoint), request.query));
   TRY(body, body_of(endpoint, request.body));
   out.target = path + query;
   out.body = std::move(body);

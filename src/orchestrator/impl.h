@@ -51,9 +51,12 @@ struct Orchestrator::Impl {
   net::Event changed;        // an item has ended, a key has changed, a hint came, a drain begins
   net::TaskGroup items, watches;
 
+  bool busy = false;  // as on_busy was told
+
   bool full() const { return places >= static_cast<std::size_t>(options.max_sessions); }
   void hint();
   void comes_again();
+  void set_busy(bool now);
   void set_trouble(std::string_view where, const Error& error);
   void clear_trouble();
 };

@@ -142,12 +142,18 @@ Orchestrator::Impl::Impl(net::Loop& on, Options given, Keys keys, http::Url serv
       items(loop),
       watches(loop) {}
 
+void Orchestrator::Impl::set_busy(bool now) {
+  if (std::exchange(busy, now) != now && options.on_busy) options.on_busy(now);
+}
+
 void Orchestrator::Impl::hint() {
   hinted = true;
+  set_busy(true);
   changed.notify();
 }
 
 void Orchestrator::Impl::comes_again() {
+  set_busy(true);
   look_again = std::chrono::steady_clock::now() +
                Millis(options.reclaim_older_than_ms.value_or(kReclaimDefault));
   changed.notify();

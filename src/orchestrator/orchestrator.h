@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -70,6 +71,10 @@ struct Options {
   // and from time to time in case a hint was lost.
   enum class Ask { always, on_hint } ask = Ask::always;
   Millis ask_anyway{30'000};
+  // Told whenever it changes: whether there is anything to do, from a hint or an item to the moment
+  // when the queue is empty and nothing is held. Who runs where it may be put to sleep must be kept
+  // awake for as long.
+  std::function<void(bool busy)> on_busy = {};
 
   std::string unpack;  // the path of glovebox-unpack, which reads the archives of skills
   std::string image;   // of new boxes; "": the engine's default
@@ -142,6 +147,7 @@ class Orchestrator {
 
 // In a box that takes webhooks: where its receiver is reached, and where that reaches us.
 inline constexpr int kWebhookPort = 5051, kWebhookDoorPort = 5052;
+inline constexpr std::string_view kWebhookReceiver = "receiver";  // its process
 
 // The name of a session's box: "agent-" and the session's id, made to fit the engine's names. Where
 // that loses anything (length, case, characters) a hash of the id is appended, so that two sessions

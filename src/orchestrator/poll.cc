@@ -42,6 +42,7 @@ Millis rest_after(const Options& options, Millis asked_for) {
 Task<void> wait_for_hint(Impl impl) {
   const auto anyway = Steady::now() + impl->options.ask_anyway;
   while (!impl->hinted && !impl->draining) {
+    if (impl->places == 0 && !impl->look_again) impl->set_busy(false);
     const auto until = std::min(anyway, impl->look_again.value_or(anyway));
     if (until <= Steady::now()) break;
     auto waited = co_await impl->changed.wait(std::chrono::ceil<Millis>(until - Steady::now()));

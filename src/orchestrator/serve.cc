@@ -242,6 +242,7 @@ Task<void> tell_session(Impl impl, std::string session, std::string why, runner:
 
 void start_item(Impl impl, runner::Work work, std::optional<Claim> from) {
   auto place = std::make_shared<Place>(impl);
+  impl->set_busy(true);
   impl->items.spawn("item", serve(impl, std::move(work), std::move(from), std::move(place)));
 }
 

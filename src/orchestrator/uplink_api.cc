@@ -93,7 +93,7 @@ Task<UplinkApi::Door> UplinkApi::keep_door(std::string box) {
     const json::value* said = runner::member(value, key);
     return said && said->is_bool() && said->get_bool();
   };
-  co_return Door{.listening = is("listening"), .heard = is("heard")};
+  co_return Door{.listening = is("listening"), .heard = is("heard"), .steward = is("steward")};
 }
 
 Task<std::uint64_t> UplinkApi::hints(std::uint64_t before) {

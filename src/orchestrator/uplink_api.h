@@ -34,6 +34,7 @@ class UplinkApi {
   // The way of a receiver of webhooks in that box: what it says, and nothing else, is heard here.
   struct Door {
     bool listening = false, heard = false;
+    bool steward = false;  // what takes the work is in that box
   };
   Task<Door> keep_door(std::string box);
   // Waits a while for another number than `before`: a hint has come.

@@ -13,7 +13,6 @@ namespace glovebox::runner {
 
 namespace {
 
-constexpr std::size_t kMaxStores = 64;  // the service has 8
 constexpr std::size_t kMaxPath = 1024;  // as the service
 constexpr std::size_t kMinDeletions = 8, kMaxDeletions = 50;
 
@@ -22,17 +21,8 @@ std::string_view name_of(std::string_view path) { return path.substr(path.rfind(
 }  // namespace
 
 std::vector<MemoryStore> memory_stores_of(std::string_view session_json) {
-  std::vector<MemoryStore> stores;
   auto session = parse_json(session_json);
-  if (!session) return stores;
-  const boost::json::value* list = member(*session, "resources");
-  if (!list || !list->is_array()) return stores;
-  for (const boost::json::value& one : list->get_array()) {
-    if (text(one, "type") != "memory_store" || stores.size() == kMaxStores) continue;
-    stores.push_back({text(one, "memory_store_id"), text(one, "name"), text(one, "mount_path"),
-                      text(one, "access") == "read_only"});
-  }
-  return stores;
+  return session ? wire::memory_stores_of(*session) : std::vector<MemoryStore>();
 }
 
 Result<std::string> memory_root(const MemoryStore& store, std::string_view work_directory) {

@@ -12,13 +12,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "wire/agents.h"
 
 namespace glovebox::runner {
 
-struct MemoryStore {
-  std::string id, name, mount_path;
-  bool read_only = false;
-};
+using wire::MemoryStore;
 std::vector<MemoryStore> memory_stores_of(std::string_view session_json);
 // Where the agent is told to look; below the work directory where it is not told. A path that is
 // not clean is an error, and not put elsewhere: the agent would read an empty folder.

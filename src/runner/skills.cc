@@ -39,18 +39,8 @@ class ServiceSkills : public SkillSource {
 }  // namespace
 
 std::vector<SkillRef> skills_of(std::string_view session_json) {
-  std::vector<SkillRef> skills;
   auto session = parse_json(session_json);
-  if (!session) return skills;
-  const boost::json::value* agent = member(*session, "agent");
-  const boost::json::value* list = agent ? member(*agent, "skills") : nullptr;
-  if (!list || !list->is_array()) return skills;
-  for (const boost::json::value& one : list->get_array()) {
-    SkillRef skill{text(one, "skill_id"), text(one, "version")};
-    if (skill.version.empty()) skill.version = "latest";
-    if (!skill.id.empty()) skills.push_back(std::move(skill));
-  }
-  return skills;
+  return session ? wire::skills_of(*session) : std::vector<SkillRef>();
 }
 
 Result<SkillVersion> decode_skill_version(std::string_view json) {

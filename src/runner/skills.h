@@ -13,13 +13,11 @@
 #include "runner/files.h"
 #include "runner/service.h"
 #include "runner/skill_archive.h"
+#include "wire/agents.h"
 
 namespace glovebox::runner {
 
-struct SkillRef {
-  std::string id, version;  // the version may be "latest"
-};
-// Of the session's own agent; those of its child agents stay away, as with the official worker.
+using wire::SkillRef;
 std::vector<SkillRef> skills_of(std::string_view session_json);
 
 struct SkillVersion {

@@ -28,18 +28,6 @@ Result<std::optional<Work>> decode_work(std::string_view body) {
   return std::optional<Work>(std::move(work));
 }
 
-Secret sessions_token(std::string_view secret) {
-  std::string text64(secret);
-  while (text64.ends_with('=')) text64.pop_back();
-  std::ranges::replace(text64, '+', '-');
-  std::ranges::replace(text64, '/', '_');
-  auto bytes = unbase64url(text64);
-  if (!bytes) return Secret();
-  auto value = parse_json(*bytes);
-  if (!value) return Secret();
-  return Secret(text(*value, "sessions_token"));
-}
-
 static Beat beat_of(const json::value& value) {
   Beat beat{.last_heartbeat = text(value, "last_heartbeat"), .state = text(value, "state")};
   const json::value* extended = member(value, "lease_extended");

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/secret.h"
+#include "wire/agents.h"
 
 namespace glovebox::runner {
 
@@ -23,9 +24,7 @@ struct Work {
 // An empty body, `null` and an item without an id are all "nothing to do".
 Result<std::optional<Work>> decode_work(std::string_view json);
 
-// The bearer for everything about one item. Empty where there is none: the environment's key then
-// stands in.
-Secret sessions_token(std::string_view secret);
+using wire::sessions_token;
 
 struct Beat {
   bool accepted =

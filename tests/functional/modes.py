@@ -1,4 +1,4 @@
-"""The three ways to run an orchestrator, behind one face: start, stop, kill, and what was logged."""
+"""The ways to run an orchestrator, behind one face: start, stop, kill, and what was logged."""
 import contextlib
 import http.client
 import json
@@ -9,7 +9,7 @@ import subprocess
 import time
 
 from harness import STOP_LIMIT, Api, wait_for
-from support import eventually
+from support import api_of, eventually
 
 HOOKS = "/v1/organizations/webhooks"
 
@@ -110,12 +110,9 @@ class Webhook(Foreground):
         return False
 
 
-class WebhookSandbox:
-    """The receiver in a box. The orchestrator is a part, which the supervisor starts again; its word goes to the log of all parts."""
+class Sandboxed:
+    """The receiver in a box. Its word, and that of the orchestrator, goes to several logs."""
 
-    name, parts = "webhook-sandbox", ("engine", "brain", "ingress", "uplink", "orchestrator")
-    settings = {"GLOVEBOX_ORCHESTRATOR_MODE": "webhook-sandbox", "GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1", "WEBHOOK_DRAIN_SECONDS": "600",
-                "WEBHOOK_SANDBOX_TIMEOUT_SECONDS": "2"}
     box = "webhook-orchestrator"
 
     def __init__(self, gb, brain, tmp, environment=None):
@@ -126,8 +123,9 @@ class WebhookSandbox:
         self.url = self.launched["url"]
         return self
 
-    def __exit__(self, *_):
-        pass
+    def __exit__(self, kind, *_):
+        if kind:
+            print("--- receiver\n" + "\n".join(self.orchestrate("logs").stdout.splitlines()[-60:]), flush=True)
 
     def orchestrate(self, *words):
         return self.gb.cli("orchestrate", "--mode=webhook-sandbox", *words, environment=self.environment)
@@ -138,7 +136,7 @@ class WebhookSandbox:
         return json.loads(done.stdout)
 
     def start(self):
-        """The supervisor does that."""
+        """Somebody does that: the supervisor, or the engine."""
 
     def stop(self):
         """Told to stop, it lets running calls finish; the next one begins after that."""
@@ -148,15 +146,15 @@ class WebhookSandbox:
         self.again(signal.SIGKILL)
 
     def again(self, number):
-        mark, pid = self.served(), self.gb.pid("orchestrator")
-        os.kill(pid, number)
-        wait_for("the next orchestrator", lambda: self.served() > mark and self.gb.pid("orchestrator") not in (0, pid), 90)
+        mark, pid = self.served(), self.pid()
+        self.signal(pid, number)
+        wait_for("the next orchestrator", lambda: self.served() > mark and self.pid() not in (0, pid), 90)
 
     def served(self):
         return self.log().count('"orchestrator.serves"')
 
-    def log(self):
-        return self.gb.log()
+    def receiver(self):
+        return api_of(self.gb).box(self.box).process("receiver")
 
     def status(self):
         return self.gb.get(self.box).expect(200).json
@@ -171,7 +169,43 @@ class WebhookSandbox:
         return self.brain.get(f"/glovebox/v1/webhooks/{self.hook()}/deliveries?limit=1000").expect(200).json["data"]
 
 
-MODES = {mode.name: mode for mode in (Poll, Webhook, WebhookSandbox)}
+SANDBOXED = {"GLOVEBOX_ORCHESTRATOR_MODE": "webhook-sandbox", "GLOVEBOX_ORCHESTRATOR_MAX_IDLE_SECS": "1", "WEBHOOK_DRAIN_SECONDS": "600",
+             "WEBHOOK_SANDBOX_TIMEOUT_SECONDS": "2"}
+
+
+class WebhookSandbox(Sandboxed):
+    """It takes the work, too: there is no orchestrator but the one in the box."""
+
+    name, parts, settings = "webhook-sandbox", ("engine", "brain", "ingress", "uplink"), SANDBOXED
+
+    def pid(self):
+        process = self.receiver()
+        return process["pid"] if process["status"] == "running" else 0
+
+    def signal(self, pid, number):
+        api_of(self.gb).box(self.box).call("POST", f"/processes/{pid}/signal", {"signal": int(number)}).expect(200)
+
+    def log(self):
+        return self.gb.log() + self.orchestrate("logs").stdout
+
+
+class WebhookSandboxOutside(Sandboxed):
+    """It tells an orchestrator outside, a part, which the supervisor starts again."""
+
+    name, parts = "webhook-sandbox-outside", (*WebhookSandbox.parts, "orchestrator")
+    settings = {**SANDBOXED, "GLOVEBOX_ORCHESTRATOR_RUNNER": "outside"}
+
+    def pid(self):
+        return self.gb.pid("orchestrator")
+
+    def signal(self, pid, number):
+        os.kill(pid, number)
+
+    def log(self):
+        return self.gb.log()
+
+
+MODES = {mode.name: mode for mode in (Poll, Webhook, WebhookSandbox, WebhookSandboxOutside)}
 
 
 def sign(secret, id, body, age=0):

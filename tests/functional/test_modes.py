@@ -1,5 +1,5 @@
-"""Every way to run the orchestrator (poll, webhook, webhook-sandbox) plays the same scenarios to the same end: nothing is lost, nothing is done twice.
-labels: privileged timeout=400
+"""Every way to run the orchestrator (poll, webhook, webhook-sandbox by itself and for one outside) plays the same scenarios to the same end: nothing is lost, nothing is done twice.
+labels: privileged timeout=550
 """
 from fake_messages import FakeMessages, stream, text, tool
 from harness import Glovebox, run
@@ -138,4 +138,8 @@ def test_webhook_sandbox(tmp):
     suite("webhook-sandbox", tmp)
 
 
-run(test_poll, test_webhook, test_webhook_sandbox)
+def test_webhook_sandbox_outside(tmp):
+    suite("webhook-sandbox-outside", tmp)
+
+
+run(test_poll, test_webhook, test_webhook_sandbox, test_webhook_sandbox_outside)

@@ -1,5 +1,5 @@
 """The receiver in a box that sleeps: deliveries wake it and none is lost or doubled, whoever is killed; no key is in there; it converges.
-labels: privileged timeout=300
+labels: privileged timeout=500
 """
 import json
 import random
@@ -8,11 +8,13 @@ import time
 
 from fake_messages import FakeMessages, stream, text, tool
 from harness import Glovebox, run
-from modes import WebhookSandbox
+from modes import WebhookSandbox, WebhookSandboxOutside
 from sessions import Brain, lawful, plain
 from support import Checks, api_of, equal, eventually
 
 CALL = stream(tool("bash", {"command": "echo ran >> runs; wc -l < runs"}))
+
+LONG = stream(tool("bash", {"command": "sleep 8; echo ran >> runs; wc -l < runs"}))
 
 
 class Stage:
@@ -20,10 +22,11 @@ class Stage:
         self.gb, self.brain, self.mode = gb, brain, mode
         self.agent, self.environment = brain.agent("box")["id"], brain.status()["default_environment_id"]
         fake.script("case:one", [CALL, stream(text("done"))])
+        fake.script("case:long", [LONG, stream(text("done"))])
 
-    def play(self):
+    def play(self, words="case:one"):
         session = self.brain.session(self.agent, self.environment)["id"]
-        self.brain.say(session, "case:one")
+        self.brain.say(session, words)
         return session
 
     def once(self, session, limit=90):
@@ -34,20 +37,44 @@ class Stage:
         return api_of(self.gb).box(self.mode.box)
 
     def receiver(self):
-        return self.box().process("receiver")
+        return self.mode.receiver()
 
 
-def test(tmp):
+def stage_of(kind, tmp, play, more=None):
     check = Checks()
-    with FakeMessages() as fake, Glovebox(tmp, parts=WebhookSandbox.parts, model=(fake.url, fake.key), environment=WebhookSandbox.settings,
+    with FakeMessages() as fake, Glovebox(tmp, parts=kind.parts, model=(fake.url, fake.key), environment={**kind.settings, **(more or {})},
                                           lease_ttl=10) as gb:
         brain = Brain(gb.brain.url, gb.brain_key)
-        with WebhookSandbox(gb, brain, tmp) as mode:
-            everything(gb, Stage(gb, fake, brain, mode), mode, check)
+        with kind(gb, brain, tmp, more) as mode:
+            play(gb, Stage(gb, fake, brain, mode), mode, check)
         check.done()
 
 
+def test_inside(tmp):
+    stage_of(WebhookSandbox, tmp, everything)
+
+
+def test_outside(tmp):
+    stage_of(WebhookSandboxOutside, tmp, everything)
+
+
+def test_lost(tmp):
+    """Webhooks that never come: what the queue has wakes it all the same."""
+    stage_of(WebhookSandbox, tmp, lost_webhooks, {"WEBHOOK_DRAIN_SECONDS": "3"})
+
+
+def lost_webhooks(gb, stage, mode, check):
+    with check("nobody calls: work is found while it sleeps, and taken once"):
+        mode.asleep()
+        stage.brain.delete(f"/v1/organizations/webhooks/{mode.hook()}").expect(200, 204)
+        for session in [stage.play() for _ in range(3)]:
+            stage.once(session)
+    with check("then it sleeps again"):
+        mode.asleep()
+
+
 def everything(gb, stage, mode, check):
+    inside = mode.name == "webhook-sandbox"
     with check("the address is made of the name, and was said before anything else"):
         assert mode.url.startswith(f"https://5051-{mode.box}.glovebox.localhost:") and mode.url.endswith("/"), mode.url
         equal(mode.launched["sandbox"], mode.box)
@@ -61,15 +88,28 @@ def everything(gb, stage, mode, check):
         equal((status.returncode, json.loads(status.stdout)["status"]), (0, "suspended"))
         assert "receiver.ready" in mode.orchestrate("logs").stdout
         equal(mode.status()["status"], "suspended")
-    with check("there is no key in it, and no way out but the one word"):
+    with check("there is no key in it, and no way out but what it needs"):
         box = stage.box()
         keys = [gb.secret(name) for name in ("environment", "engine", "brain", "uplink", "metrics")]
         seen = box.sh("cat /proc/*/environ /proc/*/cmdline 2>/dev/null | tr '\\0' '\\n'; w=whse; grep -rhs ${w}c_ /proc/*/environ /tmp /workspace /root; true").stdout
-        for key in [*keys, "whsec_"]:
+        for key in [*keys, "whsec_", gb.state]:
             assert key not in seen
         said = box.sh("for path in drain v1/sessions grants/x hints doors/x metrics; do curl -s -o /dev/null -w '%{http_code} ' -X POST http://127.0.0.1:5052/$path; done; "
                       "curl -s -m 3 -o /dev/null https://1.1.1.1 && echo out")
-        equal(said.stdout.strip(), "200 404 404 404 404 404")
+        equal(said.stdout.strip(), ("404" if inside else "200") + " 404 404 404 404 404")
+    if inside:
+        with check("no orchestrator runs on the host, and it is kept awake for as long as there is something to do"):
+            equal([gb.pid("orchestrator"), gb.pids("orchestrator-daemon"), gb.pids("orchestrate")], [0, [], []])
+            mode.asleep()
+            session = stage.play("case:long")
+            stage.brain.open_calls(session)
+            asleep = []
+            while stage.brain.show(session)["status"] != "idle":
+                asleep += [now for now in [mode.status()["status"]] if now != "running"]
+                time.sleep(0.3)
+            stage.once(session)
+            equal(asleep, [], "looked at while a call of 8 s ran, with a timeout of 2 s")
+            mode.asleep()
     with check("run again it changes nothing, but takes a new secret without a restart"):
         before = stage.receiver()["pid"]
         mode.launch()
@@ -89,7 +129,7 @@ def everything(gb, stage, mode, check):
         stage.once(stage.play())
         mode.kill()
         stage.once(stage.play())
-    with check("60 deliveries, asleep and awake, the receiver, the orchestrator, the uplink and the engine killed on the way: each runs once"):
+    with check("60 deliveries, asleep and awake, everything killed on the way: each runs once"):
         storm(gb, stage, mode)
     with check("taken away, and made anew at the same address"):
         equal(mode.orchestrate("rm").returncode, 0)
@@ -105,7 +145,8 @@ def storm(gb, stage, mode, count=60):
     rng, stop = random.Random(seed), threading.Event()
 
     def trouble():
-        for what in rng.sample(["receiver", "orchestrator", "uplink", "engine"], 4):
+        kinds = ["receiver", "orchestrator", "uplink", "engine"]
+        for what in rng.sample(kinds if "orchestrator" in mode.parts else ["receiver", "uplink", "engine", "receiver"], 4):
             if stop.wait(rng.uniform(0.5, 2)):
                 return
             if what == "receiver":
@@ -128,8 +169,11 @@ def storm(gb, stage, mode, count=60):
     finally:
         stop.set()
         killer.join()
+    hook, past = mode.hook(), [one["event_id"] for one in mode.deliveries()]
+    for event in rng.sample(past, 30):  # duplicates, in no order
+        stage.brain.post(f"/glovebox/v1/webhooks/{hook}/deliveries/{event}/replay", {})
     for session in sessions:
         stage.once(session, 150)
 
 
-run(test)
+run(test_inside, test_outside, test_lost)
