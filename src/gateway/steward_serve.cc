@@ -131,8 +131,9 @@ Task<Response> grant(CallPtr call) {
 
 Task<Response> renew(CallPtr call) {
   CO_TRY(of, steward_grant(call->steward->records, Act::renew, call->request));
-  CO_TRY(now, renew_box(*call->impl, of.box, of.work));
-  co_return status_of(now);
+  auto now = renew_box(*call->impl, of.box, of.work);
+  // That there is none yet is an answer, and no refusal.
+  co_return now ? status_of(*now) : http::error_response(now.error());
 }
 
 Task<Response> revoke(CallPtr call) {

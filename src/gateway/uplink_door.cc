@@ -123,8 +123,8 @@ void drop_door(Uplink::Impl& impl, const std::string& box, std::string_view why)
   auto found = impl.doors.find(box);
   if (found == impl.doors.end()) return;
   Door door = std::move(found->second);
-  impl.doors.erase(found);
-  log::info("uplink.door_end", {{"box", box}, {"why", why}});
+  impl.doors.erase(found);  // with it goes `box`, where that was its key
+  log::info("uplink.door_end", {{"box", door->box}, {"why", why}});
   impl.tasks.spawn("uplink.door_end", end(std::move(door)));
 }
 
