@@ -78,6 +78,8 @@ Result<std::unique_ptr<orchestrator::Orchestrator>> open_orchestrator(net::Loop*
       .state_dir = std::move(directory), .service_url = to, .engine_url = to, .uplink_url = to};
   TRY(options, orchestrator_options(config, std::move(places), Secret()));
   options.webhook_box.clear();  // which is this one
+  options.pool = {};            // an engine's pool is not a steward's to size
+  options.fetches = false;
   options.reclaim_older_than_ms =
       static_cast<int>(config.orchestrator.webhook_reclaim_older_than_ms);
   options.on_busy = [awake](bool busy) { awake->want(busy); };

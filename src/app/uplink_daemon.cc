@@ -62,6 +62,7 @@ Result<void> appoint_steward(Daemon* daemon, gateway::Uplink& uplink, const Stew
                  .snapshots = options.ceiling.snapshots,
                  .volumes = options.ceiling.volumes,
                  .internet = options.ceiling.internet,
+                 .volumes_go = options.keep.volumes_for > 0ms,
                  .longest_timeout_secs = options.sandbox_timeout_secs};
   // A stream for each session, and what it asks meanwhile.
   steward.connections = static_cast<std::size_t>(options.max_sessions) * 2 + 32;

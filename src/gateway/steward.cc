@@ -32,9 +32,12 @@ Secret credential_of(const Steward& steward, Side side, const Outgoing& out) {
   if (side == Side::engine) return *steward.keys.engine;
   const StewardRecords::Item* item = nullptr;
   const std::vector<std::string> way = split(out.target.substr(0, out.target.find('?')), '/');
-  // "/v1/sessions/SESSION", "/v1/environments/ENV/work/WORK/VERB"
-  if (way.size() == 4) item = steward.records.item_of(way[3]);
-  if (way.size() == 7 && way[6] != "ack") item = steward.records.item(way[5]);
+  // "…/sessions/SESSION/…", "…/environments/ENV/work/WORK/VERB"
+  for (std::size_t i = 1; i + 1 < way.size(); ++i) {
+    if (way[i] == "sessions") item = steward.records.item_of(way[i + 1]);
+    if (way[i] == "work" && way.back() != "ack") item = steward.records.item(way[i + 1]);
+    if (item) break;
+  }
   return item && !item->token.empty() ? item->token : *steward.keys.environment;
 }
 
@@ -68,11 +71,12 @@ Task<http::ClientResponse> ask(std::shared_ptr<Steward> steward, Side side, Outg
   co_return answer;
 }
 
-Task<http::StreamResponse> open(std::shared_ptr<Steward> steward, Outgoing out) {
-  out.headers.set("Authorization", str("Bearer ", steward->keys.engine->reveal()));
-  auto answer = co_await steward->engine.open(std::move(out.method), std::move(out.target), "",
-                                              std::move(out.headers));
-  if (!answer) co_return nobody(Side::engine, std::move(answer.error()));
+Task<http::StreamResponse> open(std::shared_ptr<Steward> steward, Side side, Outgoing out) {
+  http::Client& client = side == Side::service ? steward->service : steward->engine;
+  out.headers.set("Authorization", str("Bearer ", credential_of(*steward, side, out).reveal()));
+  auto answer = co_await client.open(std::move(out.method), std::move(out.target), "",
+                                     std::move(out.headers));
+  if (!answer) co_return nobody(side, std::move(answer.error()));
   co_return answer;
 }
 

@@ -28,15 +28,6 @@ Error not_offered(std::string_view what, const std::string& name) {
   return {Code::forbidden, str(what, " '", name, "' is not offered here")};
 }
 
-// Of a session whose item it was given: its outputs, or a disk of its own.
-bool is_volume_of_session(const StewardRecords& knows, const std::string& name) {
-  const std::string outputs = wire::outputs_volume("");
-  for (std::string_view prefix : {std::string_view(outputs), kOwnVolume})
-    if (name.starts_with(prefix) && knows.item_of(std::string_view(name).substr(prefix.size())))
-      return true;
-  return false;
-}
-
 Result<json::array> file_systems(const Stewardship& may, const StewardRecords& knows,
                                  const std::vector<wire::FileSystem>& wanted) {
   json::array out;
@@ -105,7 +96,63 @@ Result<json::value> parse_deep(std::string_view text) {
   return value;
 }
 
+const json::value* member(const json::value& value, std::string_view key) {
+  return value.is_object() ? value.get_object().if_contains(key) : nullptr;
+}
+
+constexpr std::string_view kOfEvents[] = {"id",
+                                          "type",
+                                          "name",
+                                          "tool_use_id",
+                                          "custom_tool_use_id",
+                                          "evaluated_permission",
+                                          "result",
+                                          "session_thread_id",
+                                          "processed_at"};
+
+json::object event_seen(const json::value& event) {
+  json::object out;
+  for (std::string_view key : kOfEvents)
+    if (const json::value* found = member(event, key); found && !found->is_structured())
+      out[key] = *found;
+  // Whether a turn has ended is in its kind.
+  if (const json::value* reason = member(event, "stop_reason"))
+    if (const json::value* type = member(*reason, "type"); type && type->is_string())
+      out["stop_reason"] = json::object{{"type", *type}};
+  return out;
+}
+
+constexpr std::string_view kError = "Error: ";
+constexpr std::size_t kReason = 4096, kMostCalls = 100;
+
+Result<json::object> refusal(const json::value& given) {
+  TRY(event, wire::Members::of(given));
+  TRY(type, event.text("type", kText));
+  TRY(call, event.text("tool_use_id", kText));
+  TRY(is_error, event.flag("is_error"));
+  const json::value* content = event.take("content");
+  const bool one = content && content->is_array() && content->get_array().size() == 1;
+  const json::value* text = one ? member(content->get_array()[0], "text") : nullptr;
+  if (type != "user.tool_result" || !call || !is_error.value_or(false) || !text ||
+      !text->is_string() || !std::string_view(text->get_string()).starts_with(kError))
+    return Error{Code::forbidden, "a steward refuses calls, and does not answer them"};
+  json::object block{{"type", "text"},
+                     {"text", std::string_view(text->get_string()).substr(0, kReason)}};
+  return json::object{{"type", *type},
+                      {"tool_use_id", *call},
+                      {"is_error", true},
+                      {"content", json::array{std::move(block)}}};
+}
+
 }  // namespace
+
+bool is_volume_of_session(const StewardRecords& knows, const std::string& name) {
+  const std::string outputs = wire::outputs_volume("");
+  for (std::string_view prefix : {std::string_view(outputs), kOwnVolume})
+    if (name.starts_with(prefix) && knows.item_of(std::string_view(name).substr(prefix.size())))
+      return true;
+  return false;
+}
 
 Result<std::string> rewrite_new_box(const Stewardship& may, const StewardRecords& knows,
                                     std::string_view text) {
@@ -195,11 +242,50 @@ Result<std::string> work_in(std::string_view text) {
   return std::move(*work);
 }
 
+Result<std::string> rewrite_refusals(std::string_view text) {
+  TRY(value, wire::parse_json(text));
+  const json::value* events = member(value, "events");
+  if (!events || !events->is_array() || events->get_array().empty() ||
+      events->get_array().size() > kMostCalls)
+    return Error{Code::invalid, str("events: must be a list of 1 to ", kMostCalls)};
+  json::array out;
+  for (const json::value& given : events->get_array()) {
+    TRY(event, refusal(given));
+    out.emplace_back(std::move(event));
+  }
+  return json::serialize(json::object{{"events", std::move(out)}});
+}
+
+Result<std::string> rewrite_reason(std::string_view text) {
+  TRY(value, wire::parse_json(text));
+  TRY(members, wire::Members::of(value));
+  TRY(message, members.text("message", kReason));
+  if (!message) return Error{Code::invalid, "message: must be there"};
+  return json::serialize(json::object{{"message", *message}});
+}
+
+Result<std::string> history_for_steward(std::string_view text) {
+  TRY(value, parse_deep(text));
+  const json::value* events = member(value, "data");
+  if (!events || !events->is_array())
+    return Error{Code::unavailable, "the service's answer is no list of events"};
+  json::array seen;
+  for (const json::value& event : events->get_array()) seen.emplace_back(event_seen(event));
+  json::object out{{"data", std::move(seen)}};
+  if (const json::value* next = member(value, "next_page")) out["next_page"] = *next;
+  return json::serialize(out);
+}
+
+std::string event_for_steward(std::string_view text) {
+  auto value = parse_deep(text);
+  return value ? json::serialize(event_seen(*value)) : "{}";
+}
+
 Result<std::string> session_for_steward(std::string_view text) {
   TRY(value, parse_deep(text));
   if (!value.is_object()) return Error{Code::unavailable, "the service's answer is no session"};
   json::object out;
-  for (std::string_view key : {"id", "status", "metadata"})
+  for (std::string_view key : {"id", "status", "archived_at", "metadata"})
     if (json::value* found = value.get_object().if_contains(key)) out[key] = std::move(*found);
   return json::serialize(out);
 }

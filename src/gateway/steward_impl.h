@@ -32,7 +32,7 @@ inline bool knows_its_queue(const Steward& steward) { return !steward.may.enviro
 
 // With the side's key. Code::unavailable where nobody answers.
 Task<http::ClientResponse> ask(std::shared_ptr<Steward> steward, Side side, Outgoing out);
-Task<http::StreamResponse> open(std::shared_ptr<Steward> steward, Outgoing out);
+Task<http::StreamResponse> open(std::shared_ptr<Steward> steward, Side side, Outgoing out);
 // Asks the queue, and keeps what it offered out of what the box hears.
 Task<http::ClientResponse> poll_queue(std::shared_ptr<Steward> steward, http::Request request,
                                       std::optional<Offered>* offered);

@@ -26,12 +26,17 @@ constexpr StewardRule kRules[] = {
      kSmall},
     {Act::stop, Side::service, "POST", "/v1/environments/{environment}/work/{work}/stop", kSmall},
     {Act::session, Side::service, "GET", "/v1/sessions/{session}"},
+    {Act::history, Side::service, "GET", "/v1/sessions/{session}/events"},
+    {Act::stream, Side::service, "GET", "/v1/sessions/{session}/events/stream"},
+    {Act::refuse, Side::service, "POST", "/v1/sessions/{session}/events", kBody},
+    {Act::tell, Side::service, "POST", "/glovebox/v1/sessions/{session}/errors", kBody},
     {Act::grant, Side::uplink, "PUT", "/grants/{box}", kGrant},
     {Act::renew, Side::uplink, "POST", "/grants/{box}/renew", kSmall},
     {Act::revoke, Side::uplink, "DELETE", "/grants/{box}"},
     {Act::find, Side::engine, "GET", "/sandboxes/{box}"},
     {Act::create, Side::engine, "POST", "/sandboxes", kBody},
     {Act::make_volume, Side::engine, "POST", "/volumes", kSmall},
+    {Act::remove_volume, Side::engine, "DELETE", "/volumes/{volume}"},
     {Act::remove, Side::engine, "DELETE", "/sandboxes/{box}"},
     {Act::resume, Side::engine, "POST", "/sandboxes/{box}/resume", kSmall},
     {Act::open, Side::engine, "POST", "/sandboxes/{box}/uplink", kSmall},
@@ -56,26 +61,34 @@ bool is_long_number(std::string_view text) {
 std::vector<Argument> arguments_of(Act act) {
   if (act == Act::poll) return {{"block_ms", is_number}, {"reclaim_older_than_ms", is_long_number}};
   if (act == Act::heartbeat) return {{"expected_last_heartbeat", is_token}};
+  if (act == Act::history) return {{"limit", is_number}, {"page", is_token}};
   return {};
+}
+
+// Of an item it was given.
+Result<std::string> session_path(const StewardRecords& knows, Act act, const Request& request) {
+  const std::string session = request.param("session");
+  if (!plain_id(session) || !knows.item_of(session)) return not_granted();
+  if (act == Act::tell) return str("/glovebox/v1/sessions/", session, "/errors");
+  const std::string path = "/v1/sessions/" + session;
+  if (act == Act::session) return path;
+  return path + (act == Act::stream ? "/events/stream" : "/events");
+}
+
+std::string_view verb_of(Act act) {
+  return act == Act::acknowledge ? "/ack" : act == Act::stop ? "/stop" : "/heartbeat";
 }
 
 Result<std::string> service_path(const Stewardship& may, const StewardRecords& knows, Act act,
                                  const Request& request) {
-  if (act == Act::session) {
-    const std::string session = request.param("session");
-    if (!plain_id(session) || !knows.item_of(session)) return not_granted();
-    return "/v1/sessions/" + session;
-  }
+  if (!request.param("session").empty()) return session_path(knows, act, request);
   if (may.environment.empty() || request.param("environment") != may.environment)
     return not_granted();
   const std::string queue = str("/v1/environments/", may.environment, "/work/");
   if (act == Act::poll) return queue + "poll";
   const std::string work = request.param("work");
   if (!plain_id(work) || !knows.item(work)) return not_granted();
-  return str(queue, work,
-             act == Act::acknowledge ? "/ack"
-             : act == Act::stop      ? "/stop"
-                                     : "/heartbeat");
+  return str(queue, work, verb_of(act));
 }
 
 Result<Outgoing> to_service(const Stewardship& may, const StewardRecords& knows, Act act,
@@ -83,8 +96,10 @@ Result<Outgoing> to_service(const Stewardship& may, const StewardRecords& knows,
   Outgoing out{.method = request.method};
   TRY(path, service_path(may, knows, act, request));
   TRY(query, query_of(arguments_of(act), request.query));
-  if (act == Act::stop) {
-    TRY(body, rewrite_stop(request.body));
+  if (act == Act::stop || act == Act::refuse || act == Act::tell) {
+    TRY(body, act == Act::stop     ? rewrite_stop(request.body)
+              : act == Act::refuse ? rewrite_refusals(request.body)
+                                   : rewrite_reason(request.body));
     out.body = std::move(body);
   } else if (!request.body.empty() && trim(request.body) != "{}") {
     return Error{Code::invalid, "this takes no body"};
@@ -109,7 +124,8 @@ Result<std::string> box_path(const StewardRecords& knows, Act act, const Request
   return "/sandboxes/" + http::encode_path(box);
 }
 
-Result<std::string> engine_path(const StewardRecords& knows, Act act, const Request& request) {
+Result<std::string> engine_path(const Stewardship& may, const StewardRecords& knows, Act act,
+                                const Request& request) {
   switch (act) {
     case Act::find:
     case Act::remove: return box_path(knows, act, request);
@@ -123,6 +139,11 @@ Result<std::string> engine_path(const StewardRecords& knows, Act act, const Requ
     }
     case Act::create: return std::string("/sandboxes");
     case Act::make_volume: return std::string("/volumes");
+    case Act::remove_volume: {
+      const std::string volume = request.param("volume");
+      if (!may.volumes_go || !is_volume_of_session(knows, volume)) return not_granted();
+      return "/volumes/" + volume;
+    }
     case Act::processes:
     case Act::start: return std::string("/api/v1/processes");
     case Act::process:
@@ -141,6 +162,10 @@ Result<std::string> engine_path(const StewardRecords& knows, Act act, const Requ
     case Act::heartbeat:
     case Act::stop:
     case Act::session:
+    case Act::history:
+    case Act::stream:
+    case Act::refuse:
+    case Act::tell:
     case Act::grant:
     case Act::renew:
     case Act::revoke:
@@ -169,7 +194,7 @@ Result<Outgoing> to_engine(const Stewardship& may, const StewardRecords& knows, 
                            const Request& request) {
   if (!request.query.empty()) return Error{Code::invalid, "an argument that is not passed on"};
   Outgoing out{.method = request.method};
-  TRY(path, engine_path(knows, act, request));
+  TRY(path, engine_path(may, knows, act, request));
   out.target = std::move(path);
   if (is_inside_a_box(act)) {
     const std::string box(request.headers.get("X-Tensorlake-Sandbox-Id").value_or(""));

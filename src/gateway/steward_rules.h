@@ -27,6 +27,7 @@ struct Stewardship {
   // What boxes may be made of; "*" in a list: any.
   std::vector<std::string> images, snapshots, volumes;
   bool internet = false;
+  bool volumes_go = false;  // the sessions' own, after a while
   std::int64_t longest_timeout_secs = 3600;
 };
 
@@ -37,12 +38,17 @@ enum class Act {
   heartbeat,
   stop,
   session,  // of an item it was given: status and metadata
-  grant,    // a way to its session for a box of its own
+  history,  // and which calls there are, without a word of what they say
+  stream,
+  refuse,  // calls, with an error: where the session cannot have its box
+  tell,    // why, in the session
+  grant,   // a way to its session for a box of its own
   renew,
   revoke,
   find,  // the engine's: boxes of its own, by name
   create,
   make_volume,
+  remove_volume,
   remove,
   resume,
   open,
@@ -79,8 +85,11 @@ struct GrantOf {
 };
 Result<GrantOf> steward_grant(const StewardRecords& knows, Act act, const http::Request& request);
 
-// What the box hears of a session: {"id", "status", "metadata"}.
+// What the box hears of a session: {"id", "status", "archived_at", "metadata"}. Of its events:
+// kinds and ids, whether a call may run, and nothing that anybody said.
 Result<std::string> session_for_steward(std::string_view json);
+Result<std::string> history_for_steward(std::string_view json);
+std::string event_for_steward(std::string_view json);
 
 // An item as the service offers it; nullopt: there is none.
 struct Offered {

@@ -80,6 +80,11 @@ std::string new_box(std::string_view more, std::string_view name = "agent-two",
   return str(R"({"name":")", name, R"(","timeout_secs":3600,"network":)", network, more, '}');
 }
 
+std::string result(bool is_error, std::string_view text) {
+  return str(R"({"events":[{"type":"user.tool_result","tool_use_id":"sevt_1","is_error":)",
+             is_error, R"(,"content":[{"type":"text","text":")", text, R"("}]}]})");
+}
+
 struct Pass {
   Asked asked;
   std::string becomes, body_becomes = {};
@@ -97,6 +102,15 @@ TEST(StewardRules, WhatAnOrchestratorAsksIsWrittenAnew) {
        "/v1/environments/env_1/work/work_1/stop",
        R"({"force":true})"},
       {{"GET", "/v1/sessions/sesn_1"}, "/v1/sessions/sesn_1"},
+      {{"GET", "/v1/sessions/sesn_1/events?limit=1000&page=x"},
+       "/v1/sessions/sesn_1/events?limit=1000&page=x"},
+      {{"GET", "/v1/sessions/sesn_1/events/stream"}, "/v1/sessions/sesn_1/events/stream"},
+      {{"POST", "/v1/sessions/sesn_1/events", result(true, "Error: no sandbox")},
+       "/v1/sessions/sesn_1/events",
+       result(true, "Error: no sandbox")},
+      {{"POST", "/glovebox/v1/sessions/sesn_1/errors", R"({"message":"why"})"},
+       "/glovebox/v1/sessions/sesn_1/errors",
+       R"({"message":"why"})"},
       {{"GET", "/sandboxes/agent-not-there-yet"}, "/sandboxes/agent-not-there-yet"},
       {{"GET", "/sandboxes/box1"}, "/sandboxes/box1"},
       {{"DELETE", "/sandboxes/box1"}, "/sandboxes/box1"},
@@ -164,9 +178,19 @@ TEST(StewardRules, EverythingElseIsRefused) {
       {"POST", "/v1/sessions"},
       {"POST", "/v1/sessions/sesn_1"},
       {"DELETE", "/v1/sessions/sesn_1"},
-      {"GET", "/v1/sessions/sesn_1/events"},
-      {"GET", "/v1/sessions/sesn_1/events/stream"},
+      {"GET", "/v1/sessions/sesn_2/events"},
+      {"GET", "/v1/sessions/sesn_2/events/stream"},
+      {"GET", "/v1/sessions/sesn_1/events?order=desc"},
+      {"GET", "/v1/sessions/sesn_1/resources"},
       {"POST", "/v1/sessions/sesn_1/events", "{}"},
+      {"POST", "/v1/sessions/sesn_1/events",
+       R"({"events":[{"type":"user.message","content":[{"type":"text","text":"Error: x"}]}]})"},
+      {"POST", "/v1/sessions/sesn_1/events", result(false, "Error: x")},
+      {"POST", "/v1/sessions/sesn_1/events", result(true, "done")},
+      {"POST", "/v1/sessions/sesn_2/events", result(true, "Error: x")},
+      {"POST", "/glovebox/v1/sessions/sesn_2/errors", R"({"message":"x"})"},
+      {"POST", "/glovebox/v1/sessions/sesn_1/errors", "{}"},
+      {"GET", "/glovebox/v1/sessions/sesn_1/files/file_1/content"},
       {"GET", "/v1/sessions/sesn_1?limit=1"},
       {"GET", "/v1/agents"},
       {"GET", "/v1/files"},
@@ -287,6 +311,30 @@ TEST(StewardRules, OfASessionItHearsItsStateAndItsMetadata) {
   ASSERT_TRUE(seen);
   EXPECT_EQ(*seen, R"({"id":"sesn_1","status":"running","metadata":{"a":"b"}})");
   EXPECT_FALSE(session_for_steward("[]"));
+}
+
+TEST(StewardRules, OfEventsItHearsNothingThatAnybodySaid) {
+  auto seen = history_for_steward(
+      R"({"data":[{"id":"e1","type":"agent.tool_use","name":"bash","input":{"command":"secret"},"evaluated_permission":"allow"},{"id":"e2","type":"user.message","content":[{"type":"text","text":"secret"}]},{"id":"e3","type":"session.status_idle","stop_reason":{"type":"requires_action","event_ids":["e1"]},"name":{"a":"secret"}}],"next_page":"p","more":"secret"})");
+  ASSERT_TRUE(seen);
+  EXPECT_EQ(
+      *seen,
+      R"({"data":[{"id":"e1","type":"agent.tool_use","name":"bash","evaluated_permission":"allow"},{"id":"e2","type":"user.message"},{"id":"e3","type":"session.status_idle","stop_reason":{"type":"requires_action"}}],"next_page":"p"})");
+  EXPECT_EQ(event_for_steward(R"({"id":"e2","type":"user.message","content":"secret"})"),
+            R"({"id":"e2","type":"user.message"})");
+  EXPECT_EQ(event_for_steward("no json"), "{}");
+}
+
+TEST(StewardRules, VolumesGoWhereTheOperatorSaidSo) {
+  http::Request request{.method = "DELETE", .params = {{"volume", "outputs-sesn_1"}}};
+  Stewardship with = may();
+  EXPECT_FALSE(steward_request(with, knows(), Act::remove_volume, request));
+  with.volumes_go = true;
+  EXPECT_TRUE(steward_request(with, knows(), Act::remove_volume, request));
+  request.params = {{"volume", "outputs-sesn_2"}};
+  EXPECT_FALSE(steward_request(with, knows(), Act::remove_volume, request));
+  request.params = {{"volume", "shared"}};
+  EXPECT_FALSE(steward_request(with, knows(), Act::remove_volume, request));
 }
 
 TEST(StewardRules, AnItemsTokenStaysOutside) {

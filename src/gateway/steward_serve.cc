@@ -24,6 +24,7 @@ using StewardPtr = std::shared_ptr<Steward>;
 
 // An item that was taken while it slept goes back to the queue by itself after some seconds.
 constexpr Millis kInHand = 5s;
+constexpr std::size_t kEvent = 40 << 20;  // of one event on a session's stream
 
 struct Call {
   std::shared_ptr<Uplink::Impl> impl;
@@ -74,11 +75,12 @@ Task<Response> poll(CallPtr call) {
   co_return passed(std::move(answer));
 }
 
-Task<Response> session(CallPtr call) {
+// An answer of which it hears a part.
+Task<Response> seen(CallPtr call, Result<std::string> (*part)(std::string_view)) {
   CO_TRY(answer, co_await ask_for(call));
   if (answer.status / 100 == 2) {
-    CO_TRY(seen, session_for_steward(answer.body));
-    answer.body = std::move(seen);
+    CO_TRY(body, part(answer.body));
+    answer.body = std::move(body);
   }
   co_return passed(std::move(answer));
 }
@@ -151,8 +153,10 @@ bool is_gone(const http::ClientResponse& answer) {
 }
 
 std::string short_record(std::string_view id_key, const wire::SandboxRecord& record) {
-  return boost::json::serialize(boost::json::object{
-      {id_key, record.id}, {"name", record.name}, {"status", name(record.status)}});
+  return boost::json::serialize(boost::json::object{{id_key, record.id},
+                                                    {"name", record.name},
+                                                    {"status", name(record.status)},
+                                                    {"last_activity_at", record.last_activity_at}});
 }
 
 Task<Response> find(CallPtr call) {
@@ -199,35 +203,60 @@ Task<Response> remove(CallPtr call) {
   co_return passed(std::move(answer));
 }
 
-// Pieces as they come, or, of what is only to be held open, a sign of life for each.
-Task<void> pass_pieces(std::shared_ptr<http::StreamResponse> answer, bool content,
-                       http::BodyWriter& out) {
+using Pass = Task<void> (*)(std::shared_ptr<http::StreamResponse>, http::BodyWriter&);
+
+Task<void> pass_pieces(std::shared_ptr<http::StreamResponse> answer, http::BodyWriter& out) {
   for (;;) {
     CO_TRY(piece, co_await answer->body->read());
     if (piece.empty()) co_return ok;
-    CO_TRY_DO(co_await out.write(content ? std::move(piece) : std::string("\n")));
+    CO_TRY_DO(co_await out.write(std::move(piece)));
   }
 }
 
-Task<Response> stream_of(StewardPtr steward, Outgoing out, bool content) {
-  CO_TRY(opened, co_await open(std::move(steward), std::move(out)));
+// Of what is only to be held open, a sign of life for each piece.
+Task<void> pass_signs(std::shared_ptr<http::StreamResponse> answer, http::BodyWriter& out) {
+  for (;;) {
+    CO_TRY(piece, co_await answer->body->read());
+    if (piece.empty()) co_return ok;
+    CO_TRY_DO(co_await out.write("\n"));
+  }
+}
+
+Task<void> pass_events(std::shared_ptr<http::StreamResponse> answer, http::BodyWriter& out) {
+  http::SseReader events(*answer->body, kEvent);
+  for (;;) {
+    CO_TRY(event, co_await events.next());
+    if (!event) co_return ok;
+    const bool is_ping = event->event == "ping";
+    std::string data = is_ping ? "{}" : event_for_steward(event->data);
+    CO_TRY_DO(co_await out.write(
+        http::encode({.event = is_ping ? "ping" : "message", .data = std::move(data)})));
+  }
+}
+
+Task<Response> stream_of(StewardPtr steward, Side side, Outgoing out, Pass pass) {
+  CO_TRY(opened, co_await open(std::move(steward), side, std::move(out)));
   auto answer = std::make_shared<http::StreamResponse>(std::move(opened));
   if (answer->status != 200)
     co_return Error{answer->status == 404 ? Code::not_found : Code::unavailable,
-                    str("the engine answered ", answer->status)};
+                    str("the answer was ", answer->status)};
   Response response;
-  response.headers.set("Content-Type", content ? "text/event-stream" : "text/plain");
+  response.headers.set("Content-Type", pass == pass_signs ? "text/plain" : "text/event-stream");
   response.headers.set("Cache-Control", "no-store");
-  response.stream = [answer, content](http::BodyWriter& writer) {
-    return pass_pieces(answer, content, writer);
-  };
+  response.stream = [answer, pass](http::BodyWriter& writer) { return pass(answer, writer); };
   co_return response;
+}
+
+Task<Response> stream(CallPtr call) {
+  CO_TRY(out,
+         steward_request(call->steward->may, call->steward->records, Act::stream, call->request));
+  co_return co_await stream_of(call->steward, Side::service, std::move(out), pass_events);
 }
 
 Task<Response> follow(CallPtr call) {
   CO_TRY(out,
          steward_request(call->steward->may, call->steward->records, Act::follow, call->request));
-  co_return co_await stream_of(call->steward, std::move(out), true);
+  co_return co_await stream_of(call->steward, Side::engine, std::move(out), pass_pieces);
 }
 
 // To the engine, whoever reads the output of one of its processes uses the box.
@@ -236,14 +265,16 @@ Task<Response> awake(CallPtr call) {
                .target = str("/api/v1/processes/", http::encode_path(call->steward->options.name),
                              "/output/follow")};
   out.headers.set("X-Tensorlake-Sandbox-Id", call->box);
-  co_return co_await stream_of(call->steward, std::move(out), false);
+  co_return co_await stream_of(call->steward, Side::engine, std::move(out), pass_signs);
 }
 
 Task<Response> answer_to(CallPtr call) {
   switch (call->rule->act) {
     case Act::credential: return credential(std::move(call));
     case Act::poll: return poll(std::move(call));
-    case Act::session: return session(std::move(call));
+    case Act::session: return seen(std::move(call), session_for_steward);
+    case Act::history: return seen(std::move(call), history_for_steward);
+    case Act::stream: return stream(std::move(call));
     case Act::grant: return grant(std::move(call));
     case Act::renew: return renew(std::move(call));
     case Act::revoke: return revoke(std::move(call));
@@ -255,6 +286,9 @@ Task<Response> answer_to(CallPtr call) {
     case Act::acknowledge:
     case Act::heartbeat:
     case Act::stop:
+    case Act::refuse:
+    case Act::tell:
+    case Act::remove_volume:
     case Act::make_volume:
     case Act::resume:
     case Act::open:
@@ -312,7 +346,8 @@ std::unique_ptr<http::Server> serve_steward(const std::shared_ptr<Uplink::Impl>&
     route.body = rule.body_limit ? http::Body::whole : http::Body::none;
     route.body_limit = rule.body_limit;
     // The others may be half way through a change.
-    route.cancel_on_disconnect = rule.act == Act::follow || rule.act == Act::awake;
+    route.cancel_on_disconnect =
+        rule.act == Act::follow || rule.act == Act::awake || rule.act == Act::stream;
     route.handler = [impl = std::weak_ptr(impl), box = door->box, rule = &rule](Request request) {
       return serve(impl, box, rule, std::move(request));
     };

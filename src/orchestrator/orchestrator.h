@@ -84,6 +84,9 @@ struct Options {
 
   Keep keep;
   PoolSize pool;
+  // What a session's metadata names can be fetched from here: there is a network, there are the
+  // directories. Else its calls are answered with that it cannot.
+  bool fetches = true;
 
   // Where an item's worker runs: here, with hands that reach into the box, or in the box, against
   // the uplink.

@@ -211,8 +211,16 @@ Seat::~Seat() {
   impl_->changed.notify();
 }
 
+static Task<void> cannot_fetch(std::string) {
+  co_return Error{Code::unsupported,
+                  "what takes the work is a sandbox without network, which fetches nothing "
+                  "(orchestrator.runner = \"outside\" does)",
+                  kSessionFiles};
+}
+
 Preparation preparation_of(Impl impl, const std::string& session, const BoxWish& wish,
                            runner::Bearer bearer) {
+  if (!impl->options.fetches && !wish.sources.all.empty()) return cannot_fetch;
   const Ceiling& ceiling = impl->options.ceiling;
   FilePolicy policy{.web = {ceiling.hosts, ceiling.also_trust},
                     .directories = ceiling.directories,

@@ -39,7 +39,7 @@ def everything(gb, fake, brain, mode, recorder, check):
     agent = brain.agent("own")["id"]
     own = brain.session(agent, place)["id"]
     brain.say(own, "case:own")
-    lawful(brain.settled(own, 60))
+    call = next(e["id"] for e in lawful(brain.settled(own, 60)) if e["type"] == "agent.tool_use")
     box = next(b for b in engine.alive() if (b.get("name") or "").startswith("agent-"))["id"]
     work = next(w["id"] for w in brain.get(f"/v1/environments/{place}/work?limit=100").expect(200).json["data"] if w["data"]["id"] == own)
     # Nobody takes the work of this one; and boxes that others made, one of them by a name like its own.
@@ -56,11 +56,12 @@ def everything(gb, fake, brain, mode, recorder, check):
     with check("what is its own it may, without any credential (or this test proves nothing)"):
         got = inside.ask([{"name": n, "port": PORT, "raw": r} for n, r in (
             ("credential", raw("GET", "/glovebox/v1/credential")), ("poll", raw("GET", E + "/poll")), ("session", raw("GET", f"/v1/sessions/{own}")),
-            ("box", raw("GET", f"/sandboxes/{box}")), ("processes", raw("GET", "/api/v1/processes", headers=[f"X-Tensorlake-Sandbox-Id: {box}"])))])
+            ("history", raw("GET", f"/v1/sessions/{own}/events?limit=100")), ("box", raw("GET", f"/sandboxes/{box}")), ("processes", raw("GET", "/api/v1/processes", headers=[f"X-Tensorlake-Sandbox-Id: {box}"])))])
         equal({name: a["status"] for name, a in got.items()}, dict.fromkeys(got, 200))
         assert "system" not in got["session"]["body"] and '"agent"' not in got["session"]["body"], got["session"]
+        assert "agent.tool_use" in got["history"]["body"] and "mine" not in got["history"]["body"] and "case:own" not in got["history"]["body"], got["history"]
 
-    attempts = table(E, W, place, second, own, other, work, item, key, box, private.id, alien.id, mode.status()["id"])
+    attempts = table(E, W, place, second, own, other, call, work, item, key, box, private.id, alien.id, mode.status()["id"])
     before, sent, waiting = records(gb), len(recorder.of_uplink()), brain.get(f"{W}?limit=10").json["data"]
     got = inside.ask([{"name": name, "port": PORT, "raw": data} for name, data in attempts])
     for name, _ in attempts:
@@ -88,13 +89,17 @@ def everything(gb, fake, brain, mode, recorder, check):
         for secret in (gb.secret("environment"), gb.secret("engine"), gb.secret("uplink"), key):
             assert secret not in log
     with check("it serves on"):
-        brain.say(own, "case:own")
-        eventually(lambda: len([e for e in lawful(brain.events(own), False) if e["type"] == "user.tool_result"]) == 2, 60, "the second call's result")
+        another = brain.session(agent, place)["id"]
+        brain.say(another, "case:own")
+        equal([e["is_error"] for e in lawful(brain.settled(another, 60)) if e["type"] == "user.tool_result"], [False])
 
 
-def table(E, W, place, second, own, other, work, item, key, box, private, alien, hooks):
+def table(E, W, place, second, own, other, call, work, item, key, box, private, alien, hooks):
     """(name, bytes): all to be refused."""
     bearer = f"Authorization: Bearer {key}"
+
+    def says(session, event):
+        return raw("POST", f"/v1/sessions/{session}/events", {"events": [event]})
 
     def of(sandbox):
         return [f"X-Tensorlake-Sandbox-Id: {sandbox}"]
@@ -120,8 +125,15 @@ def table(E, W, place, second, own, other, work, item, key, box, private, alien,
         ("beat for another's item", raw("POST", f"{E}/{item}/heartbeat")), ("a lease without end", raw("POST", f"{E}/{work}/heartbeat?desired_ttl_seconds=99999")),
         ("list the queue", raw("GET", E)), ("its numbers", raw("GET", E + "/stats")), ("look at an item", raw("GET", f"{E}/{work}")),
         ("make a key", raw("POST", f"/glovebox/v1/environments/{place}/keys", {})), ("another's session", raw("GET", f"/v1/sessions/{other}")),
-        ("list sessions", raw("GET", "/v1/sessions")), ("its session's history", raw("GET", f"/v1/sessions/{own}/events")),
-        ("its session's stream", raw("GET", f"/v1/sessions/{own}/events/stream")),
+        ("list sessions", raw("GET", "/v1/sessions")), ("another's history", raw("GET", f"/v1/sessions/{other}/events")),
+        ("another's stream", raw("GET", f"/v1/sessions/{other}/events/stream")), ("its session's threads", raw("GET", f"/v1/sessions/{own}/threads")),
+        ("its session's files", raw("GET", f"/glovebox/v1/sessions/{own}/files/file_x/content")),
+        ("answer a call", says(own, {"type": "user.tool_result", "tool_use_id": call, "is_error": False, "content": [{"type": "text", "text": "Error: x"}]})),
+        ("answer one with what is no error", says(own, {"type": "user.tool_result", "tool_use_id": call, "is_error": True, "content": [{"type": "text", "text": "all is well"}]})),
+        ("answer one with a picture", says(own, {"type": "user.tool_result", "tool_use_id": call, "is_error": True, "content": [{"type": "image", "source": {}}]})),
+        ("confirm a call", says(own, {"type": "user.tool_confirmation", "tool_use_id": call, "result": "allow"})), ("interrupt", says(own, {"type": "user.interrupt"})),
+        ("refuse a call of another's", says(other, {"type": "user.tool_result", "tool_use_id": call, "is_error": True, "content": [{"type": "text", "text": "Error: x"}]})),
+        ("say an error in another's", raw("POST", f"/glovebox/v1/sessions/{other}/errors", {"message": "x"})),
         ("speak in its session", raw("POST", f"/v1/sessions/{own}/events", {"events": [{"type": "user.message", "content": [{"type": "text", "text": "x"}]}]})),
         ("delete its session", raw("DELETE", f"/v1/sessions/{own}")), ("agents", raw("GET", "/v1/agents")), ("vaults", raw("GET", "/v1/vaults")),
         ("files", raw("GET", "/v1/files")), ("webhooks", raw("GET", "/v1/organizations/webhooks")), ("poll by HEAD", raw("HEAD", E + "/poll")),

@@ -110,6 +110,15 @@ def everything(gb, stage, mode, check):
             stage.once(session)
             equal(asleep, [], "looked at while a call of 8 s ran, with a timeout of 2 s")
             mode.asleep()
+    if inside:
+        with check("what a session asks for and cannot have its calls are answered with, and the session says so"):
+            for key, value, words in (("session.image", "nowhere", "is not offered here"), ("glovebox.files", "a.txt=https://example.com/a.txt", "without network")):
+                session = stage.brain.session(stage.agent, stage.environment, metadata={key: value})["id"]
+                stage.brain.say(session, "case:one")
+                events = lawful(stage.brain.settled(session, 60))
+                (refused,) = [e for e in events if e["type"] == "user.tool_result"]
+                assert refused["is_error"] and words in plain(refused["content"]), refused
+                assert [e for e in events if e["type"] == "session.error"], [e["type"] for e in events]
     with check("run again it changes nothing, but takes a new secret without a restart"):
         before = stage.receiver()["pid"]
         mode.launch()
