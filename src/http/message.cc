@@ -12,6 +12,8 @@ void Headers::set(std::string_view name, std::string value) {
 }
 
 void Headers::add(std::string_view name, std::string value) {
+  constexpr std::size_t kUsual = 12;  // growing step by step would move them all several times
+  if (all_.capacity() == 0) all_.reserve(kUsual);
   all_.emplace_back(name, std::move(value));
 }
 

@@ -26,12 +26,16 @@ Refused refused_by_beast(const beast::error_code& error) {
 // What is wrong with the bytes of a head that Beast would forgive. `from` is where the last look
 // ended.
 std::optional<Refused> check_raw(std::string_view head, std::size_t from) {
-  for (std::size_t i = from; i < head.size(); ++i) {
-    char c = head[i], before = i > 0 ? head[i - 1] : '\0';
+  // Almost all bytes are beyond '\r'. What follows the last one is seen by the next look.
+  for (std::size_t i = from > 0 ? from - 1 : 0; i < head.size(); ++i) {
+    const char c = head[i];
+    if (static_cast<unsigned char>(c) > '\r') continue;
+    const char before = i > 0 ? head[i - 1] : '\0';
+    const std::string_view after = head.substr(i + 1, 1);
     if (c == '\0') return bad("a NUL byte in the head");
     if (c == '\n' && before != '\r') return bad("a line that ends in LF alone");
-    if (before == '\r' && c != '\n') return bad("a carriage return inside a line");
-    if (before == '\n' && (c == ' ' || c == '\t')) return bad("a folded header line");
+    if (c == '\r' && !after.empty() && after != "\n") return bad("a carriage return inside a line");
+    if (c == '\n' && (after == " " || after == "\t")) return bad("a folded header line");
   }
   return std::nullopt;
 }

@@ -32,8 +32,12 @@ bool is_ours(std::string_view name) {
 
 // A value made of foreign text must not be able to start a header of its own.
 void append_value(std::string& out, std::string_view value) {
-  for (char c : value)
-    out += (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f ? ' ' : c;
+  auto harmful = [](char c) {
+    return (static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f;
+  };
+  const std::size_t begin = out.size();
+  out += value;
+  std::replace_if(out.begin() + static_cast<std::ptrdiff_t>(begin), out.end(), harmful, ' ');
 }
 
 }  // namespace

@@ -2,81 +2,56 @@
 
 #include <poll.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 
-#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <csignal>
 
 #include "net/deadline.h"
-#include "net/task.h"
+#include "net/waiter.h"
 
 namespace asio = boost::asio;
 
 namespace glovebox::net {
 
 struct Descriptor::Impl {
-  struct Side {
-    Event ready;
-    bool armed = false;
-  };
-  asio::posix::stream_descriptor fd;
-  Side reading, writing;
-  explicit Impl(asio::any_io_executor executor) : fd(std::move(executor)) {}
+  Fd fd;
+  Watched watched;
+  Impl(Reactor& in, Fd of) : fd(std::move(of)), watched(in, fd.get()) {}
 };
 
 Result<std::shared_ptr<Descriptor>> Descriptor::open(asio::any_io_executor executor, Fd fd) {
-  auto impl = std::make_unique<Impl>(std::move(executor));
-  boost::system::error_code error;
-  impl->fd.assign(fd.get(), error);
-  if (error) return sys_error("watch a descriptor", error.value());
-  (void)fd.release();
+  auto impl = std::make_unique<Impl>(Reactor::of(executor), std::move(fd));
+  int on = 1;  // nobody may wait in the kernel
+  if (::ioctl(impl->fd.get(), FIONBIO, &on) < 0) return sys_error("watch a descriptor");
+  TRY_DO(impl->watched.begin());
   return std::shared_ptr<Descriptor>(new Descriptor(std::move(impl)));
 }
 
 Descriptor::Descriptor(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Descriptor::~Descriptor() { close(); }
 
-int Descriptor::get() const { return impl_->fd.is_open() ? impl_->fd.native_handle() : -1; }
-
-void Descriptor::close() {
-  if (closed()) return;
-  boost::system::error_code ignored;
-  impl_->fd.close(ignored);
-  impl_->reading.ready.notify();
-  impl_->writing.ready.notify();
-}
+int Descriptor::get() const { return impl_->fd.get(); }
+void Descriptor::close() { (void)release(); }
 
 Fd Descriptor::release() {
   if (closed()) return Fd();
-  Fd fd(impl_->fd.release());
-  impl_->reading.ready.notify();
-  impl_->writing.ready.notify();
+  Fd fd = std::move(impl_->fd);
+  impl_->watched.end();
   return fd;
 }
 
-// The readiness callback stays armed when a wait ends early (limit, cancellation) and serves the
-// next wait.
+// What is there is told again: who waits here need not have taken all of it before.
 void Descriptor::arm(std::shared_ptr<Descriptor> descriptor, For what) {
-  Impl& impl = *descriptor->impl_;
-  auto& side = what == For::reading ? impl.reading : impl.writing;
-  if (side.armed) return;
-  side.armed = true;
-  auto type = what == For::reading ? asio::posix::descriptor_base::wait_read
-                                   : asio::posix::descriptor_base::wait_write;
-  impl.fd.async_wait(type, [&side, descriptor = std::move(descriptor)](boost::system::error_code) {
-    side.armed = false;
-    side.ready.notify();
-  });
+  if (!descriptor->closed()) descriptor->impl_->watched.ask_anew(what);
 }
 
 Task<void> Descriptor::wait(std::shared_ptr<Descriptor> descriptor, For what, Millis limit) {
-  if (descriptor->closed()) co_return Error{Code::cancelled, "closed"};
   arm(descriptor, what);
-  Impl& impl = *descriptor->impl_;
-  auto waited = co_await (what == For::reading ? impl.reading : impl.writing).ready.wait(limit);
-  if (descriptor->closed()) co_return Error{Code::cancelled, "closed"};
-  co_return waited;
+  Watched* watched = &descriptor->impl_->watched;
+  return Watched::sleep(std::move(descriptor), watched, what, limit);
 }
 
 Task<void> readable(int fd, Millis limit) {

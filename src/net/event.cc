@@ -1,56 +1,17 @@
-#include <algorithm>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <vector>
 
 #include "net/loop.h"
-#include "net/task.h"
+#include "net/waiter.h"
 
 namespace asio = boost::asio;
 
 namespace glovebox::net {
-namespace {
-
-// A waiter sleeps on its own timer: the limit is the timer's expiry, a notify() or a cancelled task
-// cuts it short. That makes this the one place where a coroutine of ours is suspended for an
-// unknown time.
-struct Waiter {
-  asio::steady_timer timer;
-  bool notified = false;
-  std::vector<Waiter*>* queue;
-
-  Waiter(asio::any_io_executor executor, Millis limit, std::vector<Waiter*>& queue)
-      : timer(std::move(executor)), queue(&queue) {
-    constexpr Millis kYear = std::chrono::years(1);
-    if (limit < kYear)
-      timer.expires_after(limit);
-    else
-      timer.expires_at(std::chrono::steady_clock::time_point::max());
-    queue.push_back(this);
-  }
-  Waiter(const Waiter&) = delete;
-  ~Waiter() {
-    if (queue) std::erase(*queue, this);
-  }
-};
-
-Error cancelled() { return Error{Code::cancelled, "cancelled"}; }
-
-}  // namespace
 
 struct Event::Impl {
-  std::vector<Waiter*> queue;
-  ~Impl() { wake(false); }
-  void wake(bool notified) {
-    for (Waiter* waiter : std::exchange(queue, {})) {
-      waiter->notified = notified;
-      waiter->queue = nullptr;
-      waiter->timer.cancel();  // resumes it later, from the loop
-    }
-  }
+  Ring waiters;
+  ~Impl() { wake_all(waiters, Waiter::Why::cancelled); }
 };
 
 Event::Event() : impl_(std::make_unique<Impl>()) {}
@@ -58,22 +19,20 @@ Event::~Event() = default;
 Event::Event(Event&&) noexcept = default;
 Event& Event::operator=(Event&&) noexcept = default;
 
-void Event::notify() { impl_->wake(true); }
+void Event::notify() { wake_all(impl_->waiters, Waiter::Why::notified); }
 
 Task<void> Event::wait(Millis limit) {
   auto state = co_await asio::this_coro::cancellation_state;
+  auto executor = co_await asio::this_coro::executor;
   if (state.cancelled() != asio::cancellation_type::none) {
     // Others must get their turn all the same: who waits for them in a loop would spin for ever.
-    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
-    co_return cancelled();
+    co_await asio::post(executor, asio::use_awaitable);
+    co_return Error{Code::cancelled, "cancelled"};
   }
-  Waiter waiter(co_await asio::this_coro::executor, limit, impl_->queue);
-  boost::system::error_code error;
-  co_await waiter.timer.async_wait(asio::redirect_error(asio::use_awaitable, error));
-  // From here the Event may be gone.
-  if (waiter.notified) co_return ok;
-  if (error) co_return cancelled();
-  co_return Error{Code::timeout, "timed out"};
+  Waiter waiter(Reactor::of(executor));
+  impl_->waiters.push_back(waiter.place);
+  co_await waiter.sleep(limit);  // after it the Event may be gone
+  co_return waiter.woken();
 }
 
 Task<void> sleep(Millis time) {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "net/descriptor.h"
 #include "net/task.h"
 
 namespace glovebox::net {
@@ -364,6 +365,97 @@ TEST(Readable, SeveralMayWaitAndTheDescriptorStaysBlocking) {
   EXPECT_TRUE(run(loop, two_readers(loop, fd.get(), log)));
   EXPECT_EQ(log, (std::vector<std::string>{"timeout", "readable"}));
   EXPECT_EQ(::fcntl(fd.get(), F_GETFL), before);
+}
+
+Task<void> wait_without_taking(Loop& loop, int fd) {
+  CO_TRY(watched, Descriptor::open(loop.executor(), Fd(fd)));
+  std::uint64_t one = 1;
+  EXPECT_EQ(::write(fd, &one, sizeof one), 8);
+  for (int i = 0; i < 3; ++i)
+    CO_TRY_DO(co_await Descriptor::wait(watched, Descriptor::For::reading, 5s));
+  EXPECT_EQ(::read(fd, &one, sizeof one), 8);
+  auto nothing = co_await Descriptor::wait(watched, Descriptor::For::reading, 1ms);
+  EXPECT_EQ(code_of(nothing), Code::timeout);
+  CO_TRY_DO(co_await Descriptor::wait(watched, Descriptor::For::writing, 5s));
+  co_return ok;
+}
+
+TEST(Descriptor, WaitingTellsWhatIsSoUntilItIsTaken) {
+  Loop loop;
+  auto ran = run(loop, wait_without_taking(loop, ::eventfd(0, EFD_CLOEXEC)));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+Task<void> wait_for_a_file(Loop& loop, int fd) {
+  CO_TRY(watched, Descriptor::open(loop.executor(), Fd(fd)));
+  co_return co_await Descriptor::wait(watched, Descriptor::For::reading, 5s);
+}
+
+TEST(Descriptor, AFileIsAlwaysReady) {
+  Loop loop;
+  auto ran = run(loop, wait_for_a_file(loop, ::open("/proc/self/exe", O_RDONLY | O_CLOEXEC)));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+Task<void> handed_on(Loop& loop) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) < 0) co_return sys_error("pipe");
+  Fd writer(ends[1]);
+  CO_TRY(watched, Descriptor::open(loop.executor(), Fd(ends[0])));
+  Fd kept = watched->release();
+  EXPECT_EQ(::write(writer.get(), "x", 1), 1);
+  CO_TRY_DO(co_await sleep(5ms));  // nobody is told of what comes there
+  CO_TRY(again, Descriptor::open(loop.executor(), std::move(kept)));
+  co_return co_await Descriptor::wait(again, Descriptor::For::reading, 5s);
+}
+
+TEST(Descriptor, MayBeHandedOn) {
+  Loop loop;
+  auto ran = run(loop, handed_on(loop));
+  EXPECT_TRUE(ran) << ran.error().what;
+}
+
+// --- when a loop ends
+
+Task<void> sleeps(std::vector<int>& order, int number, Millis time) {
+  CO_TRY_DO(co_await sleep(time));
+  order.push_back(number);
+  co_return ok;
+}
+
+TEST(Loop, EndsWhenNothingSleepsAnyMore) {
+  Loop loop;
+  TaskGroup group(loop);
+  std::vector<int> order;
+  for (int number : {30, 10, 20}) group.spawn("sleeps", sleeps(order, number, Millis(number)));
+  loop.run();
+  EXPECT_EQ(order, (std::vector{10, 20, 30}));
+  group.spawn("sleeps", sleeps(order, 1, 1ms));  // and may run again
+  loop.run();
+  EXPECT_EQ(order.back(), 1);
+}
+
+struct Leaves {
+  bool& left;
+  ~Leaves() { left = true; }
+};
+
+Task<void> sleeps_for_ever(bool& left) {
+  Leaves leaves{left};
+  Event never;
+  co_return co_await never.wait(kForever);
+}
+
+TEST(Loop, TakesWhoStillSleepsWithIt) {
+  bool left = false;
+  {
+    Loop loop;
+    TaskGroup group(loop);
+    group.spawn("sleeps", sleeps_for_ever(left));
+    loop.post([&] { loop.post([&] { loop.stop(); }); });
+    loop.run();
+  }
+  EXPECT_TRUE(left);
 }
 
 Task<void> take_signal(int& got) {

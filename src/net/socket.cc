@@ -7,7 +7,7 @@
 #include <cerrno>
 
 #include "net/deadline.h"
-#include "net/task.h"
+#include "net/waiter.h"
 
 namespace glovebox::net {
 namespace {
@@ -20,17 +20,17 @@ Error broken(std::string_view doing, int errno_value) {
 
 class SocketStream final : public Stream {
  public:
-  SocketStream(std::shared_ptr<Descriptor> socket, std::string peer)
-      : socket_(std::move(socket)), peer_(std::move(peer)) {}
+  SocketStream(std::shared_ptr<Descriptor> socket, Watched& watched, std::string peer, bool is_tcp)
+      : socket_(std::move(socket)), watched_(&watched), peer_(std::move(peer)), is_tcp_(is_tcp) {}
   ~SocketStream() override { socket_->close(); }
 
   Task<std::size_t> read_some(std::span<char> into, Millis limit) override {
-    return read(socket_, into, limit);
+    return read(socket_, watched_, is_tcp_, into, limit);
   }
   Task<void> write_all(std::string_view bytes, Millis limit) override {
-    return write(socket_, bytes, limit);
+    return write(socket_, watched_, bytes, limit);
   }
-  Task<char> peek(Millis limit) override { return look(socket_, limit); }
+  Task<char> peek(Millis limit) override { return look(socket_, watched_, limit); }
   void shutdown_write() override {
     if (!socket_->closed()) ::shutdown(socket_->get(), SHUT_WR);
   }
@@ -45,6 +45,7 @@ class SocketStream final : public Stream {
   }
   bool idle() const override {
     if (socket_->closed()) return false;
+    if (!watched_->may_have(kReading)) return true;
     char byte;
     return ::recv(socket_->get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
   }
@@ -52,25 +53,31 @@ class SocketStream final : public Stream {
  private:
   // A socket that always has something would otherwise keep the loop for itself.
   static constexpr int kTurn = 64;
+  static constexpr auto kReading = Descriptor::For::reading;
 
   // The coroutines hold the descriptor, not the stream: the stream may be dropped while they wait.
-  static Task<std::size_t> read(std::shared_ptr<Descriptor> socket, std::span<char> into,
-                                Millis limit) {
+  static Task<std::size_t> read(std::shared_ptr<Descriptor> socket, Watched* watched, bool is_tcp,
+                                std::span<char> into, Millis limit) {
     thread_local int turn = 0;
     if (++turn % kTurn == 0) CO_TRY_DO(co_await yield());
     Deadline deadline(limit);
     for (;;) {
       if (socket->closed()) co_return Error{Code::cancelled, "closed"};
-      ssize_t got = ::recv(socket->get(), into.data(), into.size(), MSG_DONTWAIT);
-      if (got >= 0) co_return static_cast<std::size_t>(got);
-      if (errno == EINTR) continue;
-      if (errno != EAGAIN) co_return broken("read", errno);
-      CO_TRY_DO(co_await Descriptor::wait(socket, Descriptor::For::reading, deadline.left()),
-                "read");
+      if (watched->may_have(kReading)) {
+        ssize_t got = ::recv(socket->get(), into.data(), into.size(), MSG_DONTWAIT);
+        const auto size = static_cast<std::size_t>(got);
+        // Less than there was room for is all there was. (Unix sockets also stop between writers.)
+        if (is_tcp && got > 0 && size < into.size()) watched->found_nothing(kReading);
+        if (got >= 0) co_return size;
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) co_return broken("read", errno);
+        watched->found_nothing(kReading);
+      }
+      CO_TRY_DO(co_await Watched::sleep(socket, watched, kReading, deadline.left()), "read");
     }
   }
 
-  static Task<char> look(std::shared_ptr<Descriptor> socket, Millis limit) {
+  static Task<char> look(std::shared_ptr<Descriptor> socket, Watched* watched, Millis limit) {
     Deadline deadline(limit);
     for (;;) {
       if (socket->closed()) co_return Error{Code::cancelled, "closed"};
@@ -80,13 +87,12 @@ class SocketStream final : public Stream {
       if (got == 0) co_return Error{Code::gone, "closed by the other side"};
       if (errno == EINTR) continue;
       if (errno != EAGAIN) co_return broken("read", errno);
-      CO_TRY_DO(co_await Descriptor::wait(socket, Descriptor::For::reading, deadline.left()),
-                "read");
+      CO_TRY_DO(co_await Watched::sleep(socket, watched, kReading, deadline.left()), "read");
     }
   }
 
-  static Task<void> write(std::shared_ptr<Descriptor> socket, std::string_view bytes,
-                          Millis limit) {
+  static Task<void> write(std::shared_ptr<Descriptor> socket, Watched* watched,
+                          std::string_view bytes, Millis limit) {
     Deadline deadline(limit);
     while (!bytes.empty()) {
       if (socket->closed()) co_return Error{Code::cancelled, "closed"};
@@ -97,14 +103,16 @@ class SocketStream final : public Stream {
       }
       if (errno == EINTR) continue;
       if (errno != EAGAIN) co_return broken("write", errno);
-      CO_TRY_DO(co_await Descriptor::wait(socket, Descriptor::For::writing, deadline.left()),
+      CO_TRY_DO(co_await Watched::sleep(socket, watched, Descriptor::For::writing, deadline.left()),
                 "write");
     }
     co_return ok;
   }
 
   std::shared_ptr<Descriptor> socket_;
+  Watched* watched_;
   std::string peer_;
+  bool is_tcp_;
 };
 
 }  // namespace
@@ -151,8 +159,10 @@ Result<std::unique_ptr<Stream>> make_stream(std::shared_ptr<Descriptor> connecte
     int on = 1;
     ::setsockopt(connected->get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   }
-  return std::make_unique<SocketStream>(std::move(connected),
-                                        is_tcp ? to_address(peer).text() : "unix");
+  Watched* watched = Watched::at(connected->get());
+  if (!watched) return Error{Code::internal, "a socket of another thread's loop"};
+  return std::make_unique<SocketStream>(std::move(connected), *watched,
+                                        is_tcp ? to_address(peer).text() : "unix", is_tcp);
 }
 
 Result<std::unique_ptr<Stream>> make_stream(boost::asio::any_io_executor executor, Fd connected) {

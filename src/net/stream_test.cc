@@ -230,6 +230,73 @@ Task<void> idle_checks(Loop& loop) {
   co_return ok;
 }
 
+// Each way in which bytes and the end can have come before, while and after somebody reads.
+Task<void> read_in_all_orders(Loop& loop, Address address) {
+  for (bool read_before : {false, true})
+    for (bool turn_between : {false, true})
+      for (bool end_at_once : {false, true}) {
+        CO_TRY(pair, co_await connected(loop, address));
+        if (read_before) {  // less than there is room for: nothing is left
+          CO_TRY_DO(co_await pair.server->write_all("first", 5s));
+          CO_TRY(first, co_await read_text(*pair.client, 5));
+          EXPECT_EQ(first, "first");
+          EXPECT_TRUE(pair.client->idle());
+        }
+        CO_TRY_DO(co_await pair.server->write_all("second", 5s));
+        if (end_at_once) pair.server.reset();
+        if (turn_between)
+          CO_TRY_DO(co_await sleep(5ms));  // the loop hears of it while nobody reads
+        CO_TRY(second, co_await read_text(*pair.client, 6));
+        EXPECT_EQ(second, "second");
+        if (turn_between) CO_TRY_DO(co_await sleep(5ms));
+        pair.server.reset();
+        for (int i = 0; i < 2; ++i) {
+          CO_TRY(rest, co_await read_text(*pair.client, 1));  // the end, however often one asks
+          EXPECT_EQ(rest, "");
+        }
+      }
+  co_return ok;
+}
+
+TEST(Stream, NothingThatCameIsOverlooked) {
+  for (std::string where : {std::string("127.0.0.1:0"), "unix:" + temp_dir() + "/x.sock"}) {
+    Loop loop;
+    auto ran = run(loop, read_in_all_orders(loop, *Address::parse(where)));
+    EXPECT_TRUE(ran) << where << ": " << ran.error().what;
+  }
+}
+
+Task<void> send_all(std::shared_ptr<Stream> to, std::string what) {
+  CO_TRY_DO(co_await to->write_all(what, 5s));
+  to->shutdown_write();
+  co_return ok;
+}
+
+Task<void> stream_much(Loop& loop, Address address) {
+  CO_TRY(pair, co_await connected(loop, address));
+  std::string much;
+  for (int i = 0; much.size() < (8u << 20); ++i) much += std::to_string(i);
+  TaskGroup group(loop);
+  group.spawn("send", send_all(std::move(pair.client), much));
+  std::string got;
+  for (std::size_t room = 1;; room = room % 9000 + 613) {  // reads that fit, and that do not
+    std::string into(room, '\0');
+    CO_TRY(size, co_await pair.server->read_some(into, 5s));
+    if (size == 0) break;
+    got.append(into, 0, size);
+  }
+  EXPECT_TRUE(got == much);
+  co_return ok;
+}
+
+TEST(Stream, CarriesMoreThanFitsIntoTheKernel) {
+  for (std::string where : {std::string("127.0.0.1:0"), "unix:" + temp_dir() + "/x.sock"}) {
+    Loop loop;
+    auto ran = run(loop, stream_much(loop, *Address::parse(where)));
+    EXPECT_TRUE(ran) << where << ": " << ran.error().what;
+  }
+}
+
 TEST(Stream, IsNotIdleWhenTheOtherSideHasClosed) {
   Loop loop;
   EXPECT_TRUE(run(loop, idle_checks(loop)));

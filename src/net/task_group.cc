@@ -3,8 +3,6 @@
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <list>
@@ -12,7 +10,7 @@
 
 #include "base/log.h"
 #include "net/loop.h"
-#include "net/task.h"
+#include "net/waiter.h"
 
 namespace asio = boost::asio;
 
@@ -43,7 +41,7 @@ asio::awaitable<void> supervise(std::string name, Task<void> task) {
 struct TaskGroup::State {
   asio::any_io_executor executor;
   std::list<asio::cancellation_signal> running;
-  std::vector<asio::steady_timer*> finishing;
+  Ring finishing;
 };
 
 TaskGroup::TaskGroup(Loop& loop) : TaskGroup(loop.executor()) {}
@@ -59,7 +57,7 @@ void TaskGroup::spawn(std::string name, Task<void> task) {
   auto ended = [state = state_, signal](std::exception_ptr) {
     state->running.erase(signal);
     if (!state->running.empty()) return;
-    for (auto* timer : state->finishing) timer->cancel();
+    wake_all(state->finishing, Waiter::Why::notified);
   };
   asio::co_spawn(state_->executor, supervise(std::move(name), std::move(task)),
                  asio::bind_cancellation_slot(signal->slot(), std::move(ended)));
@@ -75,15 +73,11 @@ Task<void> TaskGroup::finish(Millis limit) {
   cancel();
   auto state = state_;
   if (state->running.empty()) co_return ok;
-  // Adding kForever to now would overflow.
-  asio::steady_timer timer(state->executor, std::min<Millis>(limit, std::chrono::years(1)));
-  state->finishing.push_back(&timer);
-  boost::system::error_code error;
-  // No cancellation slot: the end of the children is waited for even when the parent itself is
+  Waiter waiter(Reactor::of(state->executor));
+  state->finishing.push_back(waiter.place);
+  // Not cancellable: the end of the children is waited for even when the parent itself is
   // cancelled, because they may refer to what the parent owns.
-  co_await timer.async_wait(asio::bind_cancellation_slot(
-      asio::cancellation_slot(), asio::redirect_error(asio::use_awaitable, error)));
-  std::erase(state->finishing, &timer);
+  co_await waiter.sleep(limit, false);
   if (!state->running.empty())
     co_return Error{Code::timeout, str(state->running.size(), " tasks did not end in time")};
   co_return ok;
