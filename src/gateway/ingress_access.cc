@@ -85,8 +85,8 @@ bool is_token(std::string_view text) {
          });
 }
 
-// Good tokens are remembered until they end, so that not every request asks the engine.
-Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token) {
+// Good ones are remembered until they end, so that not every request asks the engine.
+Task<void> ask_about(ImplPtr impl, BoxPtr box, int port, std::string token) {
   if (!is_token(token))
     co_return Error{Code::unauthenticated, "the token is not valid here and now", "INVALID_TOKEN"};
   const std::int64_t now = system_clock().unix_ms();
@@ -107,29 +107,32 @@ Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token) {
 
 }  // namespace
 
-Task<void> check_access(ImplPtr impl, BoxPtr box, const wire::IngressPort* port, SourcePtr source,
-                        http::Headers* headers) {
-  if (has_two(*headers))
-    co_return Error{Code::invalid, "a header with a credential stands there twice",
-                    "DUPLICATE_CREDENTIAL"};
+Result<std::string> check_access(const Ingress::Impl& impl, const wire::IngressPort* port,
+                                 Source& source, http::Headers& headers) {
+  if (has_two(headers))
+    return Error{Code::invalid, "a header with a credential stands there twice",
+                 "DUPLICATE_CREDENTIAL"};
   if (!port)
-    co_return refuse(
-        *source, {Code::not_found, "this port of the sandbox is not exposed", "PORT_NOT_EXPOSED"});
-  if (has_our_key(*impl, *headers))
-    co_return refuse(*source, {Code::forbidden,
-                               "a key of this Glovebox is not for what runs inside of sandboxes; "
-                               "use a token for the port (glovebox sandbox port token)",
-                               "KEY_AT_PORT"});
-  const std::string token = take_token(*headers);
+    return refuse(source,
+                  {Code::not_found, "this port of the sandbox is not exposed", "PORT_NOT_EXPOSED"});
+  if (has_our_key(impl, headers))
+    return refuse(source, {Code::forbidden,
+                           "a key of this Glovebox is not for what runs inside of sandboxes; "
+                           "use a token for the port (glovebox sandbox port token)",
+                           "KEY_AT_PORT"});
+  std::string token = take_token(headers);
   // A signed port asks for a signature instead: see ingress_client.cc.
-  if (port->open || !port->verify.empty()) co_return ok;
+  if (port->open || !port->verify.empty()) return "";
   if (token.empty())
-    co_return refuse(*source, {Code::unauthenticated,
-                               "this port needs a token: Authorization: Bearer TOKEN, or "
-                               "X-Glovebox-Token: TOKEN (glovebox sandbox port token)",
-                               "AUTH_REQUIRED"});
-  const int number = port->port;
-  auto checked = co_await check_token(impl, box, number, token);
+    return refuse(source, {Code::unauthenticated,
+                           "this port needs a token: Authorization: Bearer TOKEN, or "
+                           "X-Glovebox-Token: TOKEN (glovebox sandbox port token)",
+                           "AUTH_REQUIRED"});
+  return token;
+}
+
+Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token, SourcePtr source) {
+  auto checked = co_await ask_about(std::move(impl), std::move(box), port, std::move(token));
   if (checked) co_return ok;
   const Code code = checked.error().code;
   if (code == Code::unauthenticated || code == Code::forbidden)

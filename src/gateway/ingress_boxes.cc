@@ -93,9 +93,14 @@ void UpstreamPool::keep(UpstreamPtr upstream, std::size_t most) {
   idle.push_back(std::move(upstream));
 }
 
+BoxPtr known_box(const Ingress::Impl& impl, const std::string& label) {
+  auto known = impl.labels.find(label);
+  if (known == impl.labels.end()) return nullptr;
+  auto box = impl.boxes.find(known->second);
+  return box == impl.boxes.end() ? nullptr : box->second;
+}
+
 Task<BoxPtr> find_box(ImplPtr impl, std::string label) {
-  if (auto known = impl->labels.find(label); known != impl->labels.end())
-    if (auto box = impl->boxes.find(known->second); box != impl->boxes.end()) co_return box->second;
   for (int i = 0;; ++i) {
     const std::uint64_t changes = impl->changes;
     wire::IngressAsk ask{.what = What::look, .box = label};

@@ -127,25 +127,36 @@ Task<void> to_port(ClientPtr client, ExchangePtr exchange, IngressRoute route) {
   if (!client->source->refusals.has())
     co_return Error{Code::exhausted, "too many refused requests", "TOO_MANY_REFUSED"};
   ImplPtr impl = client->impl;
-  auto box = co_await find_box(impl, route.label);
+  BoxPtr box = known_box(*impl, route.label);
   if (!box) {
-    if (box.error().code == Code::not_found || box.error().code == Code::gone)
-      (void)client->source->refusals.take();
-    co_return std::move(box.error());
+    auto found = co_await find_box(impl, route.label);
+    if (!found) {
+      if (found.error().code == Code::not_found || found.error().code == Code::gone)
+        (void)client->source->refusals.take();
+      co_return std::move(found.error());
+    }
+    box = std::move(*found);
   }
-  const wire::IngressPort* port = (*box)->box.port(route.port);  // it never changes
+  const wire::IngressPort* port = box->box.port(route.port);  // it never changes
   http::Headers& headers = exchange->request.headers;
-  CO_TRY_DO(co_await check_access(impl, *box, port, client->source, &headers));
-  if (!port->verify.empty()) CO_TRY_DO(co_await check_signature(client, exchange, *box, port));
+  CO_TRY(token, check_access(*impl, port, *client->source, headers));
+  if (!token.empty())
+    CO_TRY_DO(co_await check_token(impl, box, route.port, std::move(token), client->source));
+  if (!port->verify.empty()) CO_TRY_DO(co_await check_signature(client, exchange, box, port));
   exchange->port = route.port;
   exchange->onward_host = exchange->host;
   drop_routing(headers);
-  auto use = co_await use_box(impl, *box, client->source);
-  Result<void> done = use ? Result<void>(ok) : Result<void>(std::move(use.error()));
-  if (use) {
-    exchange->use = std::move(*use);
-    done = co_await relay(client, exchange);
+  Result<void> done = ok;
+  if (box->held && !box->over) {
+    exchange->use = std::make_shared<BoxUse>(box);
+  } else {
+    auto use = co_await use_box(impl, box, client->source);
+    if (use)
+      exchange->use = std::move(*use);
+    else
+      done = std::move(use.error());
   }
+  if (done) done = co_await relay(client, exchange);
   if (exchange->not_taken && (!done || exchange->status >= 500)) exchange->not_taken();
   co_return done;
 }

@@ -116,7 +116,9 @@ struct Ingress::Impl : std::enable_shared_from_this<Ingress::Impl> {
 using ImplPtr = std::shared_ptr<Ingress::Impl>;
 
 // ingress_boxes.cc
-// Who the label means. Code::gone: nobody any more.
+// Who the label means: as far as we know (null: no further), and as the engine says. Code::gone:
+// nobody any more.
+BoxPtr known_box(const Ingress::Impl& impl, const std::string& label);
 Task<BoxPtr> find_box(ImplPtr impl, std::string label);
 // Wakes the box and keeps it awake for as long as what this gives lives.
 Task<std::shared_ptr<BoxUse>> use_box(ImplPtr impl, BoxPtr box, SourcePtr source);
@@ -127,9 +129,11 @@ void engine_came(ImplPtr impl);
 void sweep_boxes(Ingress::Impl& impl);
 
 // ingress_access.cc
-// May whoever sends these headers have this port? Takes off what is for us and not for the box.
-Task<void> check_access(ImplPtr impl, BoxPtr box, const wire::IngressPort* port, SourcePtr source,
-                        http::Headers* headers);
+// May whoever sends these headers have this port? Gives a token that is to be checked before, or
+// "". Takes off what is for us and not for the box.
+Result<std::string> check_access(const Ingress::Impl& impl, const wire::IngressPort* port,
+                                 Source& source, http::Headers& headers);
+Task<void> check_token(ImplPtr impl, BoxPtr box, int port, std::string token, SourcePtr source);
 
 // ingress_client.cc
 // All requests of one connection.

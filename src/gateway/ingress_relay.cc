@@ -47,12 +47,15 @@ std::string chunk(std::string_view piece) {
   return out.append("\r\n").append(piece).append("\r\n");
 }
 
-Task<void> connect(ClientPtr client, ExchangePtr exchange, bool fresh) {
-  const bool repeatable = may_repeat(exchange->request.method) && client->parser->done();
-  if (UpstreamPool* pool = pool_of(client, *exchange); pool && !fresh) {
-    exchange->upstream = pool->take(repeatable ? Millis(60'000) : kFresh);
-    if (exchange->upstream) co_return ok;
-  }
+// One that is there already, or null.
+UpstreamPtr take_idle(const ClientPtr& client, const Exchange& exchange) {
+  UpstreamPool* pool = pool_of(client, exchange);
+  if (!pool) return nullptr;
+  const bool repeatable = may_repeat(exchange.request.method) && client->parser->done();
+  return pool->take(repeatable ? Millis(60'000) : kFresh);
+}
+
+Task<void> connect(ClientPtr client, ExchangePtr exchange) {
   ImplPtr impl = client->impl;
   if (exchange->use) {
     CO_TRY(made, co_await connect_box(impl, exchange->use->box, exchange->port));
@@ -320,7 +323,8 @@ Task<void> relay_socket(ClientPtr client, ExchangePtr exchange) {
 
 Task<void> relay(ClientPtr client, ExchangePtr exchange) {
   for (bool fresh = false;; fresh = true) {
-    CO_TRY_DO(co_await connect(client, exchange, fresh));
+    if (!fresh) exchange->upstream = take_idle(client, *exchange);
+    if (!exchange->upstream) CO_TRY_DO(co_await connect(client, exchange));
     auto done = co_await send_and_answer(client, exchange);
     if (done && exchange->switched) co_return co_await relay_socket(client, exchange);
     if (done || exchange->whole) {
