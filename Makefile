@@ -79,11 +79,9 @@ test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows 
 test-all: all  ## Run all tests, the slow ones too
 	@$(RUN_TESTS)
 
-bench: release  ## Measure beside the bare system calls, runc and podman; tables, and build-release/bench*.json
+bench: release  ## Measure all beside what it is compared with, one table; BENCH_ONLY=create,gateway picks some, BENCH_QUICK=1 few rounds
 	@tools/install-deps.sh --peers
-	@$(PYTHON) bench/run.py --build $(RELEASE)
-	@$(PYTHON) bench/session.py --build $(RELEASE)
-	@$(PYTHON) bench/worker.py --build $(RELEASE)
+	@$(PYTHON) bench/all.py --build $(RELEASE) $(if $(BENCH_ONLY),--only '$(BENCH_ONLY)') $(if $(BENCH_QUICK),--quick)
 
 fuzz: deps  ## Run each fuzz target for a minute (FUZZ_SECONDS); what it finds goes to fuzz/crashes
 	@test -f build-fuzz/build.ninja || cmake --preset fuzz >$(BUILD)/configure.log || { cat $(BUILD)/configure.log; exit 1; }

@@ -1,18 +1,19 @@
 """Measures the ingress beside nginx and Caddy (Debian's), each in front of the same upstream in the same run: requests for a second of one
-core, the latency it adds, and how soon a sandbox that sleeps answers.
+core, the latency it adds, how soon a sandbox that sleeps answers, and how soon a webhook has become a tool's result.
 
-    make bench                                          optimized build; table, and JSON in build-release/bench-gateway.json
-    bench/gateway.py --build build --seconds 3          shorter, of the build at hand
+    make bench BENCH_ONLY=gateway                              optimized build; table, and JSON in build-release/bench.json
+    bench/gateway.py --build build --only proxy --seconds 3    a part, shorter, of the build at hand
 
-Needs nginx (it is the upstream, too) and wrk; Caddy where it is there. They need not be installed:
-    cd ~/.cache/glovebox-bench && apt-get download nginx wrk libluajit-5.1-2 caddy && for d in *.deb; do dpkg -x $d root; done
+Needs nginx (it is the upstream, too) and wrk; Caddy where it is there. What of them is not installed is fetched from Debian and unpacked
+below ~/.cache/glovebox-bench, without being installed.
 """
 import argparse
-import concurrent.futures
 import contextlib
+import glob
 import os
 import re
 import resource
+import selectors
 import shutil
 import socket
 import subprocess
@@ -26,10 +27,11 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build", help="build directory (default: build)")
-    parser.add_argument("--seconds", type=float, default=5, help="of each measurement of throughput (default: 5)")
-    parser.add_argument("--rounds", type=int, default=4, help="of each side, in turns (default: 4)")
-    parser.add_argument("--requests", type=int, default=1500, help="one after the other, for latency (default: 1500)")
-    parser.add_argument("--wakes", type=int, default=40, help="of a sandbox that sleeps (default: 40)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement of throughput (default: 4)")
+    parser.add_argument("--rounds", type=int, default=5, help="of each side, in turns (default: 5)")
+    parser.add_argument("--requests", type=int, default=2000, help="one after the other, for latency (default: 2000)")
+    parser.add_argument("--wakes", type=int, default=25, help="of a sandbox that sleeps (default: 25)")
+    parser.add_argument("--only", default="", help="comma-separated: proxy, wake, webhook")
     parser.add_argument("--json", help="where the numbers go (default: BUILD/bench-gateway.json)")
     return parser.parse_args()
 
@@ -39,9 +41,13 @@ BUILD = os.path.abspath(ARGS.build)
 os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
 sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
-from report import publish, scaled, summary  # noqa: E402
+from fake_messages import FakeMessages, stream, text, tool  # noqa: E402
+from modes import WebhookSandbox  # noqa: E402
+from report import alone, paired, publish, summary, when  # noqa: E402
+from sessions import Brain  # noqa: E402
 
-UNPACKED = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "glovebox-bench", "root")
+CACHE = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "glovebox-bench")
+UNPACKED = os.path.join(CACHE, "root")
 LIBRARIES = os.path.join(UNPACKED, "usr/lib/x86_64-linux-gnu")
 CONNECTIONS = 32
 DOMAIN = "glovebox.localhost"
@@ -67,6 +73,19 @@ def program(name):
         if path and os.access(path, os.X_OK):
             return path
     return None
+
+
+def fetch():
+    """What is neither installed nor unpacked here, from Debian. Without a network it stays away, and is named."""
+    packages = {"nginx": ("nginx",), "wrk": ("wrk", "libluajit-5.1-2"), "caddy": ("caddy",)}
+    missing = [package for name, needed in packages.items() if not program(name) for package in needed]
+    if not missing or not shutil.which("apt-get"):
+        return
+    print(f"fetching {', '.join(missing)} …", file=sys.stderr, flush=True)
+    os.makedirs(CACHE, exist_ok=True)
+    subprocess.run(["apt-get", "download", *missing], cwd=CACHE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    for package in glob.glob(os.path.join(CACHE, "*.deb")):
+        subprocess.run(["dpkg", "-x", package, UNPACKED], check=False)
 
 
 def free_port():
@@ -141,12 +160,18 @@ class Side:
         requests = int(re.search(r"(\d+) requests in", done.stdout)[1])
         return float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1]), requests / used if used else 0.0
 
+    def request(self):
+        return f"GET / HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode()
+
+    def connect(self):
+        connection = socket.create_connection(("127.0.0.1", self.port), 30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
+
     def latencies(self, number):
         """Seconds of each of so many requests, one after the other on one connection."""
-        request = f"GET / HTTP/1.1\r\nHost: {self.host}\r\n\r\n".encode()
-        found = []
-        with socket.create_connection(("127.0.0.1", self.port), 30) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        request, found = self.request(), []
+        with self.connect() as connection:
             for _ in range(number):
                 start = time.perf_counter()
                 connection.sendall(request)
@@ -159,25 +184,35 @@ class Side:
                 assert b" 200 " in answer[:16], answer[:200]
         return found[number // 10:]
 
+    def crowd(self, number):
+        """Seconds to the first byte of so many requests, sent in the same moment on connections that were there before."""
+        request, found = self.request(), []
+        with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
+            connections = [stack.enter_context(self.connect()) for _ in range(number)]
+            for connection in connections:
+                selector.register(connection, selectors.EVENT_READ)
+            start = time.perf_counter()
+            for connection in connections:
+                connection.sendall(request)
+            while len(found) < number:
+                ready = selector.select(60)
+                assert ready, "no answer"
+                now = time.perf_counter() - start
+                for key, _ in ready:
+                    answer = key.fileobj.recv(65536)
+                    assert b" 200 " in answer[:16], answer[:200]
+                    found.append(now)
+                    selector.unregister(key.fileobj)
+        return found
+
 
 def turns(sides, measure):
-    """Each side's findings, in turns so that a machine's moods are everybody's."""
+    """What each side's rounds found, in turns so that a machine's moods are everybody's."""
     found = {side.name: [] for side in sides}
     for turn in range(ARGS.rounds):
         for side in sides[::-1] if turn % 2 else sides:
-            found[side.name] += measure(side)
+            found[side.name].append(measure(side))
     return found
-
-
-def row(name, unit, ours, theirs=None, against="", by=1.0, most=None, least=None):
-    made = {"name": name, "unit": unit, "rounds": len(ours), "ours": scaled(summary(ours), by), "against": against}
-    if theirs:
-        made["theirs"] = scaled(summary(theirs), by)
-        ratio = summary(ours)["median"] / summary(theirs)["median"]
-        made["ratio"] = {"min": ratio, "median": ratio, "p99": ratio}
-    if most is not None or least is not None:
-        made["goal"] = {"seen": made["ratio" if theirs else "ours"]["median"]} | ({"limit": most} if least is None else {"least": least})
-    return made
 
 
 def place_upstream(box, port, tmp):
@@ -207,23 +242,21 @@ def proxies(tmp, gb, stack):
     return alone, sides
 
 
-def measure(tmp, gb, rows):
+def measure_proxy(tmp, gb, rows):
     with contextlib.ExitStack() as stack:
-        alone, sides = proxies(tmp, gb, stack)
+        alone_, sides = proxies(tmp, gb, stack)
         print("measuring throughput …", file=sys.stderr, flush=True)
-        loads = turns(sides, lambda side: [side.load()])
+        loads = turns(sides, Side.load)
         print("measuring latency …", file=sys.stderr, flush=True)
-        took = turns([alone, *sides], lambda side: side.latencies(ARGS.requests // ARGS.rounds))
-    direct = summary(took["upstream alone"])["median"]
+        took = turns([alone_, *sides], lambda side: summary(side.latencies(ARGS.requests // ARGS.rounds))["median"])
+    added = {name: [median - direct for median, direct in zip(medians, took[alone_.name])] for name, medians in took.items()}
     for side in sides[1:]:
-        nginx_it_is = side.name == "nginx"
-        rows.append(row(f"requests a second of one core, beside {side.name}", "1/s", [b for _, b in loads["ours"]], [b for _, b in loads[side.name]],
-                        side.name, least=0.7 if nginx_it_is else None))
-        rows.append(row(f"  requests a second, machine shared with load and upstream, beside {side.name}", "1/s", [a for a, _ in loads["ours"]],
-                        [a for a, _ in loads[side.name]], side.name))
-        rows.append(row(f"latency added to one request, beside {side.name}", "ms", [t - direct for t in took["ours"]],
-                        [t - direct for t in took[side.name]], side.name, by=1e3))
-    rows.append(row("latency added to one request", "ms", [t - direct for t in took["ours"]], by=1e3, most=0.2))
+        ours, theirs = loads["ours"], loads[side.name]
+        rows.append(paired(f"requests for a second of the processor, beside {side.name}", [(a[1], b[1]) for a, b in zip(ours, theirs)], side.name, "1/s", 1))
+        rows.append(paired("  requests a second; the load and the upstream share the processors", [(a[0], b[0]) for a, b in zip(ours, theirs)], side.name,
+                           "1/s", 1))
+        rows.append(paired(f"  latency added, beside {side.name}", list(zip(added["ours"], added[side.name])), side.name))
+    rows.append(alone("latency the ingress adds", added["ours"]) | {"against": "nothing between"})
 
 
 class Sleeper:
@@ -247,44 +280,90 @@ class Sleeper:
         return self.side.latencies(1)[0]
 
 
-def wakes(gb, rows):
-    print("measuring wakes …", file=sys.stderr, flush=True)
+def measure_wake(tmp, gb, rows):
     one = Sleeper(gb, "sleeper")
-    paused, suspended = [], []
-    for _ in range(ARGS.wakes):
+    paused, suspended, crowds, awake = [], [], [], []
+
+    def pause():
         harness.wait_for("its pause", lambda: one.state()[1] == "paused", 60)
+
+    for _ in range(ARGS.wakes):
+        pause()
         paused.append(one.first_byte())
+        awake.append(one.first_byte())
     for _ in range(ARGS.wakes):
         one.suspend()
         suspended.append(one.first_byte())
-    rows.append(row("wake from pause to first byte", "ms", paused, by=1e3, most=5))
-    rows.append(row("wake from suspension to first byte", "ms", suspended, by=1e3))
-    crowd = []
-    for _ in range(5):
-        one.suspend()
-        with concurrent.futures.ThreadPoolExecutor(100) as pool:
-            crowd += pool.map(lambda _: one.first_byte(), range(100))
-    rows.append(row("  100 requests at once for one that is suspended", "ms", crowd, by=1e3))
+    for _ in range(max(3, ARGS.wakes // 5)):
+        pause()
+        crowds.append(one.side.crowd(100))
+    rows.append(alone("wake from pause to first byte", paused))
+    rows.append(paired("  beside one that is awake", list(zip(paused, awake)), "awake"))
+    rows.append(alone("wake from suspension to first byte", suspended))
+    rows.append(alone("wake from pause, 100 requests at once, each", [took for crowd in crowds for took in crowd]))
+    rows.append(alone("  the last of them", [max(crowd) for crowd in crowds]))
+
+
+def measure_webhook(tmp, gb, rows, fake):
+    """From the moment the brain has stored what somebody said, which makes it send a signed webhook, to the moment it has stored the first
+    tool's result: the receiver's sandbox wakes, work is claimed, a sandbox for the session is made, the model (a fake one) is asked."""
+    brain = Brain(gb.brain.url, gb.brain_key)
+    fake.script("case:hook", [stream(tool("bash", {"command": "echo ready"})), stream(text("end"))])
+    agent, place = brain.agent("hook")["id"], brain.status()["default_environment_id"]
+
+    def once():
+        session = brain.session(agent, place)["id"]
+        brain.say(session, "case:hook")
+        events = brain.settled(session, 120)
+        first = {kind: next(event for event in events if event["type"] == kind) for kind in ("user.message", "user.tool_result")}
+        return when(first["user.tool_result"]) - when(first["user.message"])
+
+    asleep, awake = [], []
+    with WebhookSandbox(gb, brain, tmp) as mode:
+        once()
+        for _ in range(max(3, ARGS.wakes // 3)):
+            mode.asleep()
+            asleep.append(once())
+            awake.append(once())
+    rows.append(alone("webhook to the first tool result, the receiver asleep", asleep))
+    rows.append(alone("  the receiver awake", awake))
+
+
+LOOSE = {"GLOVEBOX_INGRESS_SOURCE_REQUESTS_PER_SECOND": "1000000", "GLOVEBOX_INGRESS_SOURCE_WAKES_PER_MINUTE": "1000000",
+         "GLOVEBOX_INGRESS_ACCESS_LOG": "false"}
+PARTS = {"proxy": (measure_proxy, {}), "wake": (measure_wake, {"GLOVEBOX_ENGINE_PAUSE_AFTER_SECS": "1"})}
+
+
+def started(name, rows):
+    """Each in an instance of its own."""
+    with tempfile.TemporaryDirectory(prefix="gb-bench-") as tmp, contextlib.ExitStack() as stack:
+        os.chmod(tmp, 0o755)
+        if name == "webhook":
+            fake = stack.enter_context(FakeMessages())
+            gb = stack.enter_context(harness.Glovebox(tmp, environment=WebhookSandbox.settings, parts=WebhookSandbox.parts, model=(fake.url, fake.key)))
+            return measure_webhook(tmp, gb, rows, fake)
+        function, settings = PARTS[name]
+        gb = stack.enter_context(harness.Glovebox(tmp, environment=LOOSE | settings, parts=["engine", "ingress"]))
+        function(tmp, gb, rows)
 
 
 def main():
     if os.geteuid() != 0:
         sys.exit("bench: needs root: the parts have users of their own")
-    skipped, rows = {}, []
+    names = (*PARTS, "webhook")
+    wanted, skipped, rows = [name for name in ARGS.only.split(",") if name] or names, {}, []
+    if unknown := set(wanted) - set(names):
+        sys.exit(f"bench: no measurement called {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    if not (program("nginx") and program("wrk")):
-        skipped["gateway"] = "needs nginx and wrk; bench/gateway.py --help says how to get them without installing them"
-        return publish(rows, skipped, BUILD, ARGS.json or os.path.join(BUILD, "bench-gateway.json"))
+    fetch()
     if not program("caddy"):
-        skipped["Caddy"] = "it is not there"
-    loose = {"GLOVEBOX_INGRESS_SOURCE_REQUESTS_PER_SECOND": "1000000", "GLOVEBOX_INGRESS_SOURCE_WAKES_PER_MINUTE": "1000000",
-             "GLOVEBOX_INGRESS_ACCESS_LOG": "false"}
-    for settings, part in ((loose, lambda tmp, gb: measure(tmp, gb, rows)),
-                           (loose | {"GLOVEBOX_ENGINE_PAUSE_AFTER_SECS": "1"}, lambda tmp, gb: wakes(gb, rows))):
-        with tempfile.TemporaryDirectory(prefix="gb-bench-") as tmp:
-            os.chmod(tmp, 0o755)
-            with harness.Glovebox(tmp, environment=settings, parts=["engine", "ingress"]) as gb:
-                part(tmp, gb)
+        skipped["Caddy"] = "it is not there, and could not be fetched"
+    for name in wanted:
+        if name != "webhook" and not (program("nginx") and program("wrk")):
+            skipped[name] = "nginx or wrk is not there, and could not be fetched"
+            continue
+        print(f"measuring {name} …", file=sys.stderr, flush=True)
+        started(name, rows)
     publish(rows, skipped, BUILD, ARGS.json or os.path.join(BUILD, "bench-gateway.json"))
 
 

@@ -113,24 +113,33 @@ class Runc(Command):
 
 
 class Podman(Command):
-    LOCKS = "/dev/shm/libpod_lock"
+    NAME, LOCKS = "podman", "/dev/shm/libpod_lock"
+    # Its defaults ask for more open files and processes than some machines let root have.
+    LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024", "--network=none", "--volume", "/usr:/usr:ro")
 
     def __init__(self, tmp):
         if not shutil.which("podman"):
             raise Missing("podman is not installed")
-        self.dir, self.group = os.path.join(tmp, "podman"), f"glovebox-bench-{os.getpid()}"
+        self.dir, self.group = os.path.join(tmp, self.NAME), f"glovebox-bench-{os.getpid()}"
         os.mkdir(self.dir)
         self.root = self.make_root()
         self.had_locks = os.path.exists(self.LOCKS)
+
+    def do(self, *words):
+        """(what it printed, how long it took)"""
+        start = time.perf_counter()
+        done = subprocess.run([*self.storage(), *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, cwd=self.dir)
+        took = time.perf_counter() - start
+        if done.returncode:
+            raise Missing(f"podman {words[0]}: exit {done.returncode}: {done.stderr.strip()[-300:]}")
+        return done.stdout.strip(), took
 
     def storage(self):
         return ["podman", "--root", os.path.join(self.dir, "storage"), "--runroot", os.path.join(self.dir, "run"),
                 "--runtime=runc", "--cgroup-manager=cgroupfs", "--events-backend=none"]
 
     def command(self):
-        # Its defaults ask for more open files and processes than some machines let root have.
-        return [*self.storage(), "run", "--rm", f"--cgroup-parent={self.group}", "--ulimit", "nofile=1024:1024",
-                "--ulimit", "nproc=1024:1024", "--network=none", "--volume", "/usr:/usr:ro", "--rootfs", self.root, *PROGRAM]
+        return [*self.storage(), "run", "--rm", f"--cgroup-parent={self.group}", *self.LIMITS, "--rootfs", self.root, *PROGRAM]
 
     def close(self):
         """It leaves its control groups, its locks and a mount of its storage."""
@@ -145,3 +154,59 @@ class Podman(Command):
             with contextlib.suppress(OSError):
                 os.unlink(self.LOCKS)
         super().close()
+
+
+class PodmanContainers(Podman):
+    """Containers that stay, above an image: what a directory as a root cannot do is commit."""
+
+    NAME = "podman-containers"
+
+    def __init__(self, tmp):
+        super().__init__(tmp)
+        subprocess.run(["tar", "-C", self.root, "-cf", os.path.join(self.dir, "root.tar"), "."], check=True)
+        self.do("import", os.path.join(self.dir, "root.tar"), "bench")
+
+    def start(self):
+        """The id of a new one that does nothing."""
+        return self.do("run", "--detach", f"--cgroup-parent={self.group}", *self.LIMITS, "bench", "/usr/bin/sleep", "infinity")[0]
+
+    def close(self):
+        with contextlib.suppress(OSError, subprocess.SubprocessError, Missing):
+            self.do("rm", "--force", "--all", "--time", "0")
+        super().close()
+
+
+class Freezer:
+    """A control group with one process that sleeps: freezing it and thawing it, until the kernel says that it is so."""
+
+    def __init__(self):
+        old = "/sys/fs/cgroup/freezer"  # control groups of version 1
+        self.old = os.path.isdir(old)
+        self.group = os.path.join(old if self.old else "/sys/fs/cgroup", f"glovebox-bench-freezer-{os.getpid()}")
+        os.mkdir(self.group)
+        self.process = subprocess.Popen(["/usr/bin/sleep", "infinity"])
+        self.write("cgroup.procs", str(self.process.pid))
+
+    def write(self, name, text):
+        with open(os.path.join(self.group, name), "w") as file:
+            file.write(text)
+
+    def set(self, frozen):
+        word, name, seen = ("FROZEN" if frozen else "THAWED", "freezer.state", "freezer.state") if self.old else \
+            ("1" if frozen else "0", "cgroup.freeze", "cgroup.events")
+        awaited = word if self.old else f"frozen {word}"
+        start = time.perf_counter()
+        self.write(name, word)
+        while True:
+            with open(os.path.join(self.group, seen)) as file:
+                if awaited in file.read():
+                    return time.perf_counter() - start
+
+    def close(self):
+        self.set(False)
+        self.process.kill()
+        self.process.wait()
+        for _ in range(100):
+            with contextlib.suppress(OSError):
+                return os.rmdir(self.group)
+            time.sleep(0.01)

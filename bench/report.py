@@ -1,5 +1,6 @@
 """What all measurements share: pairs taken in turns, memory of processes, the table and the JSON."""
 import contextlib
+import datetime
 import json
 import os
 import platform
@@ -11,10 +12,10 @@ def summary(values):
     return {"min": ordered[0], "median": ordered[len(ordered) // 2], "p99": ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]}
 
 
-def compare(name, ours, theirs, rounds, against):
-    """Takes turns; seconds of each. The ratio is of the two of one turn."""
+def compare(name, ours, theirs, rounds, against, warm=3):
+    """Takes turns; seconds of each."""
     pairs = []
-    for _ in range(3):  # caches, lazily loaded libraries
+    for _ in range(warm):  # caches, lazily loaded libraries
         ours(), theirs()
     for turn in range(rounds):
         if turn % 2:
@@ -22,9 +23,23 @@ def compare(name, ours, theirs, rounds, against):
         else:
             a, b = ours(), theirs()
         pairs.append((a, b))
-    return {"name": name, "against": against, "unit": "ms", "rounds": rounds,
-            "ours": scaled(summary([a for a, _ in pairs])), "theirs": scaled(summary([b for _, b in pairs])),
+    return paired(name, pairs, against)
+
+
+def paired(name, pairs, against, unit="ms", by=1e3):
+    """A row of what was taken in turns: the ratio is of the two of one turn."""
+    return {"name": name, "against": against, "unit": unit, "rounds": len(pairs),
+            "ours": scaled(summary([a for a, _ in pairs]), by), "theirs": scaled(summary([b for _, b in pairs]), by),
             "ratio": summary([a / b for a, b in pairs])}
+
+
+def alone(name, values, unit="ms", by=1e3):
+    return {"name": name, "unit": unit, "rounds": len(values), "ours": scaled(summary(values), by)}
+
+
+def when(event):
+    """The brain's clock when it stored an event."""
+    return datetime.datetime.fromisoformat(event["processed_at"].replace("Z", "+00:00")).timestamp()
 
 
 def scaled(numbers, by=1e3):
@@ -55,34 +70,39 @@ def three(numbers, width):
     return "".join(f"{numbers[key]:{width}.2f}" for key in ("min", "median", "p99"))
 
 
-# What is promised of a row that begins like this and is compared with that: which figure, and its limit.
-GOALS = [("create to first output", "Bare", "ratio", 1.5),
-         ("claim, in the engine alone", "", "ours", 1.0),
-         ("snapshot of 100,000 files, against one", "100 files", "ratio", 1.5),
-         ("SQLite", "in the pool", "ratio", 1.05),
-         ("tool call, ", "EnvironmentWorker", "ratio", 1 / 3),
-         ("resident memory of a session", "EnvironmentWorker", "ratio", 1 / 20),
-         ("  shared pages counted once", "EnvironmentWorker", "ratio", 1 / 20)]
+# What is promised of a row that begins like this and is compared with that: which figure, its limit, and on which side of that it is good.
+MOST, LEAST = "at most", "at least"
+GOALS = [("create to first output", "Bare", "ratio", MOST, 1.5),
+         ("claim, in the engine alone", "", "ours", MOST, 1.0),
+         ("snapshot of 100,000 files, against one", "100 files", "ratio", MOST, 1.5),
+         ("fork x16 of 100,000 files", "100 files", "ratio", MOST, 1.5),
+         ("SQLite", "in the pool", "ratio", MOST, 1.05),
+         ("tool call, ", "EnvironmentWorker", "ratio", MOST, 1 / 3),
+         ("resident memory of a session", "EnvironmentWorker", "ratio", MOST, 1 / 20),
+         ("  shared pages counted once", "EnvironmentWorker", "ratio", MOST, 1 / 20),
+         ("requests for a second of the processor", "nginx", "ratio", LEAST, 0.7),
+         ("latency the ingress adds", "nothing between", "ours", MOST, 0.2),
+         ("wake from pause to first byte", "", "ours", MOST, 5.0)]
 
 
 def judge(row):
     """Sets `goal` of a row that something is promised of: what was seen, and the most (or least) it may be. Medians."""
-    for begin, against, figure, limit in GOALS:
+    for begin, against, figure, side, limit in GOALS:
         if row["name"].startswith(begin) and row.get("against", "").startswith(against):
-            row["goal"] = {"seen": row[figure]["median"], "limit": limit}
+            row["goal"] = {"seen": row[figure]["median"], "side": side, "limit": limit}
     if goal := row.get("goal"):
-        goal["met"] = goal["seen"] <= goal["limit"] if "limit" in goal else goal["seen"] >= goal["least"]
+        goal["met"] = goal["seen"] >= goal["limit"] if goal.get("side") == LEAST else goal["seen"] <= goal["limit"]
 
 
 def verdict(row):
     goal = row.get("goal")
-    return f" {goal['seen']:.2f} of {'at least ' if 'least' in goal else ''}{goal.get('limit', goal.get('least')):.2f}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
+    return f" {goal['seen']:.2f}, {goal.get('side', MOST)} {goal['limit']:.2f}: {'met' if goal['met'] else 'MISSED'}" if goal else ""
 
 
 def print_table(rows):
-    print(f"\n{'':58}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8} | goal")
+    print(f"\n{'':66}{'rounds':>7} {'unit':>4} |{'min':>9}{'median':>9}{'p99':>9} |{'theirs':>9}{'median':>9}{'p99':>9} |{'ratio':>8}{'median':>8}{'p99':>8} | goal")
     for row in rows:
-        print(f"{row['name']:58}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)} |{verdict(row)}".rstrip(" |"))
+        print(f"{row['name']:66}{row['rounds']:7} {row['unit']:>4} |{three(row['ours'], 9)} |{three(row.get('theirs'), 9)} |{three(row.get('ratio'), 8)} |{verdict(row)}".rstrip(" |"))
 
 
 def publish(rows, skipped, build, path):

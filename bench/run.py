@@ -34,7 +34,7 @@ import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 import interactive  # noqa: E402
 import peers  # noqa: E402
 import storage  # noqa: E402
-from report import compare, in_group, private_kb, publish, scaled, summary  # noqa: E402
+from report import alone, compare, in_group, paired, private_kb, publish, scaled, summary  # noqa: E402
 from wire import Connection  # noqa: E402
 
 SANDBOXES = harness.SANDBOXES
@@ -88,6 +88,29 @@ class Bench:
 
     def measure_podman(self):
         self.against("create to first output, against podman run", peers.Podman(self.tmp), max(3, ARGS.rounds // 5))
+        with contextlib.closing(peers.PodmanContainers(self.tmp)) as podman:
+            self.measure_life(podman, max(5, ARGS.rounds // 10))
+
+    def measure_life(self, podman, rounds):
+        """What is done with a box that is there, in turns with podman's word for it."""
+        found = {name: [] for name in ("snapshot, against podman commit", "delete of a snapshot, against podman rmi", "suspend, against podman pause",
+                                       "first output in a suspended one, against podman unpause and exec", "delete, against podman rm")}
+        for turn in range(rounds + 1):
+            box, container = self.create(), podman.start()
+            storage.fill(self, box, storage.FEW)
+            podman.do("exec", container, "/usr/bin/python3", "-c", storage.MAKE_FILES.format(count=storage.FEW))
+            made, took = storage.snapshot(self, box)
+            image, commit = podman.do("commit", container)
+            run = self.data(box, "POST", "/api/v1/processes/run", RUN)
+            pairs = [(took, commit), (storage.forget(self, made), podman.do("rmi", image)[1]),
+                     (self.timed(self.api.request("POST", f"{SANDBOXES}/{box}/suspend"), 202), podman.do("pause", container)[1])]
+            start = time.perf_counter()
+            first, _ = self.api.run(run)
+            pairs.append((first - start, podman.do("unpause", container)[1] + podman.do("exec", container, *peers.PROGRAM)[1]))
+            pairs.append((self.timed(self.api.request("DELETE", f"{SANDBOXES}/{box}")), podman.do("rm", "--force", "--time", "0", container)[1]))
+            for name, pair in zip(found, pairs):
+                found[name] += [pair] if turn else []  # the first is for caches
+        self.rows += [paired(name, pairs, "podman") for name, pairs in found.items()]
 
     def measure_exec(self):
         """A program started through the API, to its end; against bash starting the same one."""
@@ -115,7 +138,7 @@ class Bench:
             self.against("bash tool, against a persistent bash", peers.PersistentBash("echo ready"), ARGS.rounds * 3, once)
 
     def row_times(self, name, times):
-        self.rows.append({"name": name, "unit": "ms", "rounds": len(times), "ours": scaled(summary(times))})
+        self.rows.append(alone(name, times))
 
     def timed(self, request, *expect):
         start = time.perf_counter()
@@ -123,15 +146,20 @@ class Bench:
         return time.perf_counter() - start
 
     def measure_sleep(self):
-        """Suspend, resume by hand, and the first output of a program that has to wake its sandbox, beside one that has not."""
+        """Suspend and resume by hand, beside a bare freezer, and the first output of a program that has to wake its sandbox, beside one
+        that has not."""
+        with contextlib.closing(peers.Freezer()) as freezer:
+            self.sleeps(freezer)
+
+    def sleeps(self, freezer):
         box = self.api.call(self.api.request("POST", SANDBOXES, {"name": "bench-sleeper"}))["sandbox_id"]
         run = self.data(box, "POST", "/api/v1/processes/run", RUN)
         suspend, resume = (self.api.request("POST", f"{SANDBOXES}/{box}/{verb}") for verb in ("suspend", "resume"))
         suspends, resumes, woken, awake = [], [], [], []
         self.api.run(run)
         for _ in range(ARGS.rounds):
-            suspends.append(self.timed(suspend, 202))
-            resumes.append(self.timed(resume, 202))
+            suspends.append((self.timed(suspend, 202), freezer.set(True)))
+            resumes.append((self.timed(resume, 202), freezer.set(False)))
             for times, asleep in ((awake, False), (woken, True)):
                 if asleep:
                     self.api.call(suspend, 202)
@@ -139,10 +167,9 @@ class Bench:
                 first, _ = self.api.run(run)
                 times.append(first - start)
         self.delete(box)
-        self.row_times("suspend", suspends)
-        self.row_times("resume", resumes)
-        self.row_times("first output of a program in a suspended sandbox", woken)
-        self.row_times("the same in one that is awake", awake)
+        self.rows.append(paired("suspend, against a bare freezer", suspends, "freezer"))
+        self.rows.append(paired("resume, against a bare freezer", resumes, "freezer"))
+        self.rows.append(paired("first output in a suspended one, against one awake", list(zip(woken, awake)), "awake"))
 
     def measure_pool(self):
         """A claim while a warm sandbox is there, and from the claim to the first output of a program."""

@@ -6,7 +6,6 @@
 import argparse
 import concurrent.futures
 import contextlib
-import datetime
 import json
 import os
 import resource
@@ -37,14 +36,10 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 import peers  # noqa: E402
 from fake_messages import FakeMessages, stream, text, tool  # noqa: E402
-from report import private_kb, publish, scaled, summary  # noqa: E402
+from report import private_kb, publish, scaled, summary, when  # noqa: E402
 from sessions import Brain, result, user  # noqa: E402
 from support import api_of, eventually  # noqa: E402
 from wire import Connection  # noqa: E402
-
-
-def when(event):
-    return datetime.datetime.fromisoformat(event["processed_at"].replace("Z", "+00:00")).timestamp()
 
 
 class Bench:

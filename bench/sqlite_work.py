@@ -6,7 +6,8 @@ import sys
 import threading
 import time
 
-ROWS = 60_000
+ROWS, COMMITS = 60_000, 200
+BLOB, BLOBS = bytes(range(256)) * 1024, 200  # 256 KiB each
 
 
 def group(name, work):
@@ -38,6 +39,7 @@ for journal, synchronous in (("WAL", "NORMAL"), ("WAL", "FULL"), ("DELETE", "FUL
     db.execute(f"PRAGMA synchronous={synchronous}")
     db.execute("CREATE TABLE a (n INTEGER PRIMARY KEY, text TEXT)")
     db.execute("CREATE TABLE b (n INTEGER, word TEXT)")
+    db.execute("CREATE TABLE c (n INTEGER PRIMARY KEY, large BLOB)")
 
     def insert():
         for begin in range(0, ROWS, 1000):
@@ -47,13 +49,20 @@ for journal, synchronous in (("WAL", "NORMAL"), ("WAL", "FULL"), ("DELETE", "FUL
             db.execute("COMMIT")
 
     def commits():
-        for n in range(200):
+        for n in range(COMMITS):
             db.execute("UPDATE a SET text = ? WHERE n = ?", (f"changed {n}", n * 7))
+
+    def large():
+        for n in range(BLOBS):
+            db.execute("INSERT INTO c VALUES (?, ?)", (n, BLOB))
 
     group(f"{mode}: inserts", insert)
     group(f"{mode}: commits", commits)
     group(f"{mode}: scans", lambda: [db.execute("SELECT count(*) FROM a WHERE text LIKE '%99%'").fetchall() for _ in range(5)])
     group(f"{mode}: joins", lambda: db.execute("SELECT word, count(*) FROM a JOIN b USING (n) GROUP BY word").fetchall())
     group(f"{mode}: four readers", lambda: readers(path))
+    if journal == "WAL" and synchronous == "NORMAL":
+        group(f"{mode}: large rows, written", large)
+        group(f"{mode}: large rows, read", lambda: [db.execute("SELECT large FROM c WHERE n = ?", (n,)).fetchone() for n in range(BLOBS)])
     db.close()
 print(json.dumps(seconds))

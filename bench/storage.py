@@ -8,12 +8,14 @@ import struct
 import subprocess
 import time
 
-from report import compare, scaled, summary
+from report import compare, paired
 
 SNAP_CREATE, SNAP_DESTROY = 0x50009417, 0x5000940F  # BTRFS_IOC_SNAP_CREATE_V2 is 23, BTRFS_IOC_SNAP_DESTROY 15
 READ_ONLY = 2
+FEW, MANY = 100, 100_000
 MAKE_FILES = "import os\nfor i in range({count}):\n    d = f'/data/{{i // 500}}'\n    i % 500 or os.makedirs(d, exist_ok=True)\n    open(f'{{d}}/{{i}}', 'w').write(str(i))\nprint('done')\n"
 SQLITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sqlite_work.py")
+SPACE = "/v1/namespaces/default"
 
 
 class Subvolume:
@@ -42,44 +44,54 @@ def shell(bench, box, *command):
     return text
 
 
-def sandboxes(bench):
-    return "/v1/namespaces/default"
+def fill(bench, box, count):
+    shell(bench, box, "/usr/bin/python3", "-c", MAKE_FILES.format(count=count))
+
+
+def snapshot(bench, box):
+    """(its id, how long it took)"""
+    request = bench.api.request("POST", f"{SPACE}/sandboxes/{box}/snapshot")
+    start = time.perf_counter()
+    made = bench.api.call(request, 202)["snapshot_id"]
+    return made, time.perf_counter() - start
+
+
+def forget(bench, made):
+    """Deletes a snapshot; how long it took."""
+    return bench.timed(bench.api.request("DELETE", f"{SPACE}/snapshots/{made}"))
 
 
 def take(bench, box):
-    request = bench.api.request("POST", f"{sandboxes(bench)}/sandboxes/{box}/snapshot")
+    made, took = snapshot(bench, box)
+    forget(bench, made)
+    return took
+
+
+def fork(bench, box, times=16):
+    request = bench.api.request("POST", f"{SPACE}/sandboxes/{box}/copy?times={times}")
     start = time.perf_counter()
-    snapshot = bench.api.call(request, 202)["snapshot_id"]
+    copies = bench.api.call(request)["sandboxes"]
     took = time.perf_counter() - start
-    bench.api.call(bench.api.request("DELETE", f"{sandboxes(bench)}/snapshots/{snapshot}"))
+    for copy in copies:
+        bench.delete(copy["sandbox_id"])
     return took
 
 
 def measure_snapshot(bench, rounds):
     boxes = bench.glovebox.engine_path("pool", "boxes")
     with bench.box() as few, bench.box() as many:
-        shell(bench, few, "/usr/bin/python3", "-c", MAKE_FILES.format(count=100))
-        shell(bench, many, "/usr/bin/python3", "-c", MAKE_FILES.format(count=100_000))
+        fill(bench, few, FEW)
+        fill(bench, many, MANY)
         with contextlib.closing(Subvolume(boxes, many)) as bare:
-            bench.rows.append(compare("snapshot of 100,000 files, against the system call alone", lambda: take(bench, many), bare.once, rounds, "ioctl"))
-        bench.rows.append(compare("snapshot of 100,000 files, against one of 100", lambda: take(bench, many), lambda: take(bench, few), rounds, "100 files"))
-        measure_fork(bench, many, max(3, rounds // 10))
-
-
-def measure_fork(bench, box, rounds):
-    times = []
-    for _ in range(rounds):
-        request = bench.api.request("POST", f"{sandboxes(bench)}/sandboxes/{box}/copy?times=16")
-        start = time.perf_counter()
-        copies = bench.api.call(request)["sandboxes"]
-        times.append(time.perf_counter() - start)
-        for copy in copies:
-            bench.delete(copy["sandbox_id"])
-    bench.rows.append({"name": "fork x16 of 100,000 files, all", "unit": "ms", "rounds": rounds, "ours": scaled(summary(times))})
+            bench.rows.append(compare(f"snapshot of {MANY:,} files, against the system call alone", lambda: take(bench, many), bare.once, rounds, "ioctl"))
+        bench.rows.append(compare(f"snapshot of {MANY:,} files, against one of {FEW}", lambda: take(bench, many), lambda: take(bench, few), rounds,
+                                  f"{FEW} files"))
+        bench.rows.append(compare(f"fork x16 of {MANY:,} files, all, against one of {FEW}", lambda: fork(bench, many), lambda: fork(bench, few),
+                                  max(5, rounds // 10), f"{FEW} files", warm=1))
 
 
 def measure_sqlite(bench, rounds):
-    """One script in a box, on the host in the same pool, and on the host's own file system."""
+    """One script in a box, on the host in the same pool, and on the host's own file system, in turns."""
     with open(SQLITE) as file:
         script = file.read()
     pool, below = bench.glovebox.engine_path("pool", "bench"), os.path.join(bench.tmp, "sqlite")
@@ -87,19 +99,22 @@ def measure_sqlite(bench, rounds):
     os.mkdir(below)
     # The pool is mounted where the engine is. (SQLite looks through /proc/PID/root and would end up here.)
     inside = ["nsenter", f"--mount=/proc/{bench.glovebox.engine_pid()}/ns/mnt"]
-    places = {"in the pool": [*inside, "/usr/bin/python3", "-c", script, os.path.join(bench.glovebox.state, "engine", "pool", "bench")],
-              "on the disk below": ["/usr/bin/python3", "-c", script, below]}
-    seen = {"in a box": [], **{name: [] for name in places}}
+
+    def here(directory, *before):
+        return json.loads(subprocess.run([*before, "/usr/bin/python3", "-c", script, directory], check=True, capture_output=True, text=True).stdout)
+
     # As many processors as the host has: limits are not what is measured.
     with bench.box(resources={"cpus": os.cpu_count(), "memory_mb": 2048}) as box:
-        for _ in range(max(3, rounds // 20)):
-            seen["in a box"].append(json.loads(shell(bench, box, "/usr/bin/python3", "-c", script, "/workspace")))
-            for name, command in places.items():
-                seen[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+        sides = {"in a box": lambda: json.loads(shell(bench, box, "/usr/bin/python3", "-c", script, "/workspace")),
+                 "in the pool": lambda: here(os.path.join(bench.glovebox.state, "engine", "pool", "bench"), *inside),
+                 "on the disk below": lambda: here(below)}
+        seen = {name: [] for name in sides}
+        for turn in range(max(7, rounds // 12)):
+            order = list(sides)
+            for name in order[turn % 3:] + order[:turn % 3]:
+                seen[name].append(sides[name]())
     shutil.rmtree(pool)
-    for group in seen["in a box"][0]:
-        for name in places:
-            pairs = [(a[group], b[group]) for a, b in zip(seen["in a box"], seen[name])]
-            bench.rows.append({"name": f"SQLite, {group}: in a box, against {name}", "against": name, "unit": "ms", "rounds": len(pairs),
-                               "ours": scaled(summary([a for a, _ in pairs])), "theirs": scaled(summary([b for _, b in pairs])),
-                               "ratio": summary([a / b for a, b in pairs])})
+    for against in ("in the pool", "on the disk below"):
+        for group in seen["in a box"][0]:
+            pairs = [(ours[group], theirs[group]) for ours, theirs in zip(seen["in a box"], seen[against])]
+            bench.rows.append(paired(f"SQLite, {group}, {against}", pairs, against))
