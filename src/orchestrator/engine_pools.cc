@@ -4,6 +4,7 @@
 #include "net/task.h"
 #include "orchestrator/engine_api_impl.h"
 #include "runner/json.h"
+#include "wire/sandbox.h"
 
 namespace glovebox::orchestrator {
 
@@ -14,11 +15,15 @@ static std::string pools(const std::string& id) {
 }
 
 Task<std::string> EngineApi::set_pool(std::string id, Pool pool) {
-  const std::string body =
-      json::serialize(json::object{{"image", pool.image},
-                                   {"timeout_secs", pool.timeout_secs},
-                                   {"warm_containers", pool.warm},
-                                   {"network", json::object{{"allow_internet_access", false}}}});
+  const wire::Resources usual;  // what a create has that names none; of pools it is less
+  const std::string body = json::serialize(
+      json::object{{"image", pool.image},
+                   {"timeout_secs", pool.timeout_secs},
+                   {"resources", json::object{{"cpus", usual.cpus},
+                                              {"memory_mb", usual.memory_mb},
+                                              {"ephemeral_disk_mb", usual.disk_mb}}},
+                   {"warm_containers", pool.warm},
+                   {"network", json::object{{"allow_internet_access", false}}}});
   if (!id.empty()) {
     auto changed = co_await impl_->request("PUT", pools(id), body);
     if (changed) co_return id;

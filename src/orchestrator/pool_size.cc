@@ -67,9 +67,16 @@ Task<void> put_away(Impl impl) {
 
 Task<void> resize(Impl impl, std::int64_t size) {
   CO_TRY(known, impl->journal.pool(impl->environment));
-  CO_TRY(pool, co_await impl->boxes->api().set_pool(
-                   known, {impl->options.pool.image, impl->options.sandbox_timeout_secs, size}));
-  if (pool != known) CO_TRY_DO(impl->journal.set_pool(impl->environment, pool));
+  EngineApi::Pool wanted{impl->options.pool.image, impl->options.sandbox_timeout_secs, 0};
+  // A new one has nothing in it until it is noted: killed in between we leave nothing that costs.
+  if (!known.empty()) wanted.warm = size;
+  CO_TRY(pool, co_await impl->boxes->api().set_pool(known, wanted));
+  if (pool != known) {
+    CO_TRY_DO(impl->journal.set_pool(impl->environment, pool));
+    wanted.warm = size;
+    CO_TRY(filled, co_await impl->boxes->api().set_pool(pool, wanted));
+    if (filled != pool) co_return Error{Code::conflict, "the pool went while it was made"};
+  }
   impl->boxes->use_pool(pool);
   wanted_now.set(size);
   log::info("pool.size", {{"pool", pool}, {"size", size}});
