@@ -57,6 +57,7 @@ Commands commands() {
                                             &kPoolUpdate,
                                             &kPoolRm,
                                             &kSandboxFork,
+                                            &kSandboxTry,
                                             &kSnapshotCreate,
                                             &kSnapshotLs,
                                             &kSnapshotTree,

@@ -6,10 +6,10 @@
 namespace glovebox::cli {
 
 extern const Command kSandboxCreate, kSandboxLs, kSandboxShow, kSandboxNetwork, kSandboxExec,
-    kSandboxShell, kSandboxCp, kSandboxLogs, kSandboxRm, kSandboxPrune, kTop, kSession, kSessionsLs,
-    kSessionsShow, kSessionsEvents, kSessionsSend, kSessionsConfirm, kSessionsInterrupt,
-    kSessionsArchive, kSessionsRm, kWorkStats, kWorkLs, kWorkStop, kAgentCreate, kAgentLs,
-    kAgentShow, kAgentArchive, kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow,
+    kSandboxShell, kSandboxCp, kSandboxLogs, kSandboxRm, kSandboxPrune, kSandboxTry, kTop, kSession,
+    kSessionsLs, kSessionsShow, kSessionsEvents, kSessionsSend, kSessionsConfirm,
+    kSessionsInterrupt, kSessionsArchive, kSessionsRm, kWorkStats, kWorkLs, kWorkStop, kAgentCreate,
+    kAgentLs, kAgentShow, kAgentArchive, kEnvironmentCreate, kEnvironmentLs, kEnvironmentShow,
     kEnvironmentKeyCreate, kEnvironmentKeyLs, kEnvironmentKeyRevoke, kEnv, kVersion;
 extern const Command kSandboxSuspend, kSandboxResume;
 extern const Command kSandboxPortExpose, kSandboxPortLs, kSandboxPortRm, kSandboxPortToken,
