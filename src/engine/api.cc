@@ -58,6 +58,7 @@ constexpr Row kLifecycle[] = {
     {"POST", "/images/builds", build_image, Body::whole, kStart},
     {"GET", "/images/{image}", get_image},
     {"DELETE", "/images/{image}", remove_image},
+    {"DELETE", "/sandbox-images/{image}", remove_image},  // the SDK's name for it
     {"GET", "/volumes", list_volumes},
     {"POST", "/volumes", create_volume, Body::whole, kSmall},
     {"GET", "/volumes/{volume}", get_volume},
@@ -200,14 +201,14 @@ http::ServerOptions Api::server_options() {
   return options;
 }
 
-Task<RunningBox> box_of(ApiState& api, const Request& request) {
+Task<RunningBox> box_of(ApiState& api, const Request& request, Purpose purpose) {
   const std::string sandbox = request.param("sbx");
   auto record = api.engine.get(sandbox);
   if (!record) {
     if (record.error().code == Code::not_found) record.error().tag = "SANDBOX_NOT_FOUND";
     co_return std::move(record.error());
   }
-  CO_TRY(hand, co_await api.engine.hand(record->id));
+  CO_TRY(hand, co_await api.engine.hand(record->id, purpose));
   co_return RunningBox{std::move(*record), std::move(hand)};
 }
 

@@ -126,7 +126,7 @@ Reply get_output(ApiState& api, Request request) {
 
 Reply follow_output(ApiState& api, Request request) {
   const std::uint8_t only = stream_of(part_of(request.path, 1));
-  CO_TRY(box, co_await box_of(api, request));
+  CO_TRY(box, co_await box_of(api, request, Purpose::watch));
   CO_TRY(info, co_await find_process(api, box, request.param("p")));
   // Without hold: a follower that sleeps stops nobody, it loses the middle and is told so.
   CO_TRY(attachment, co_await box.hand->attach(info.handle, false, 0));

@@ -23,6 +23,7 @@ constexpr Millis kAfterEnd{1'000};     // for sockets to see why their session e
 constexpr Millis kReadyLimit{60'000};
 constexpr std::uint8_t kData = 0, kResize = 1, kReady = 2, kExit = 3;
 constexpr int kDone = 1000, kTerminated = 1001, kBadMessage = 1008;
+constexpr const char* kTerminatedReason = "session terminated";
 constexpr std::uint32_t kMaxRows = 500, kMaxCols = 1000;
 
 Error unknown_session() {
@@ -78,9 +79,15 @@ Task<void> send(WebSocket& socket, std::uint8_t what, std::string payload) {
   co_return co_await socket.write(WebSocket::Kind::binary, std::move(payload));
 }
 
+// Its sandbox has ended.
+bool is_over(const Viewer& viewer) {
+  auto record = viewer.api.engine.get(viewer.box.record.id);
+  return !record || record->status == wire::State::terminated;
+}
+
 Task<void> say_goodbye(ViewerPtr viewer, WebSocket& socket, const wire::ProcessInfo& end) {
   if (viewer->api.ending_ptys.contains({viewer->box.record.id, end.handle}))
-    co_return co_await socket.close(kTerminated, "session terminated");
+    co_return co_await socket.close(kTerminated, kTerminatedReason);
   const std::int64_t code =
       end.status == wire::Status::exited ? end.exit_code : -static_cast<std::int64_t>(end.signal);
   CO_TRY_DO(co_await send(socket, kExit, be(static_cast<std::uint64_t>(code), 4)));
@@ -98,7 +105,10 @@ Task<void> show(ViewerPtr viewer, WebSocket& socket) {
   }
   CO_TRY(attachment, co_await viewer->box.hand->attach(viewer->info.handle, true, 0));
   for (;;) {
-    CO_TRY(event, co_await attachment->next(net::kForever));
+    auto next = co_await attachment->next(net::kForever);
+    if (!next && is_over(*viewer)) co_return co_await socket.close(kTerminated, kTerminatedReason);
+    if (!next) co_return std::move(next.error());
+    ProcessEvent& event = *next;
     if (auto* output = std::get_if<OutputEvent>(&event)) {
       CO_TRY_DO(co_await send(socket, kData, std::move(output->bytes)));
     } else if (auto* gap = std::get_if<GapEvent>(&event)) {

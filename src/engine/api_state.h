@@ -29,7 +29,8 @@ struct RunningBox {
   wire::SandboxRecord record;
   std::shared_ptr<HandLink> hand;
 };
-Task<RunningBox> box_of(ApiState& api, const http::Request& request);
+Task<RunningBox> box_of(ApiState& api, const http::Request& request,
+                        Purpose purpose = Purpose::work);
 
 // A process that lives for one request: unless it has ended or was let go, dropping this kills it
 // and what it started.

@@ -270,7 +270,7 @@ struct Core {
   // A live one, or the reason why there is none of that id or name.
   Result<std::shared_ptr<Box>> known(const std::string& id_or_name);
   // Wakes the box; it stays awake for as long as anybody holds what this gives.
-  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name, Purpose purpose = Purpose::work);
   Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
   Task<std::shared_ptr<HandLink>> look(std::string id_or_name);
   Task<std::shared_ptr<HandLink>> link_of(std::shared_ptr<Box> box);  // however awake the box is

@@ -50,22 +50,28 @@ namespace {
 
 // An operation under way in a box.
 struct Use {
-  explicit Use(std::shared_ptr<Box> in) : box(std::move(in)) { ++box->life.uses; }
+  Use(std::shared_ptr<Box> in, Purpose purpose)
+      : box(std::move(in)), watches(purpose == Purpose::watch) {
+    ++box->life.uses;
+    if (watches) ++box->life.watchers;
+  }
   Use(const Use&) = delete;
   ~Use() {
     --box->life.uses;
+    if (watches) --box->life.watchers;
     box->life.last_use = std::chrono::steady_clock::now();
   }
   std::shared_ptr<Box> box;
+  bool watches;
   std::shared_ptr<HandLink> link;
 };
 
 }  // namespace
 
-Task<std::shared_ptr<HandLink>> Core::hand(std::string id_or_name) {
+Task<std::shared_ptr<HandLink>> Core::hand(std::string id_or_name, Purpose purpose) {
   CO_TRY(box, known(id_or_name));
   CO_TRY_DO(co_await awake(box));
-  auto use = std::make_shared<Use>(box);
+  auto use = std::make_shared<Use>(box, purpose);
   CO_TRY(link, co_await link_of(box));
   use->link = link;
   co_return std::shared_ptr<HandLink>(use, link.get());
@@ -202,8 +208,8 @@ Task<wire::SandboxRecord> Engine::detach_volume(std::string id_or_name, std::str
   return core_->finish("detach volume",
                        core_->detach_volume(std::move(id_or_name), std::move(mount_path)));
 }
-Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name) {
-  return core_->hand(std::move(id_or_name));
+Task<std::shared_ptr<HandLink>> Engine::hand(std::string id_or_name, Purpose purpose) {
+  return core_->hand(std::move(id_or_name), purpose);
 }
 
 Task<std::unique_ptr<net::Stream>> Engine::dial(std::string id_or_name, int port, Millis limit) {

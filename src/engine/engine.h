@@ -72,6 +72,8 @@ struct PoolView {
 
 struct Core;
 class ManagedProcesses;
+enum class Purpose { work, watch };
+
 class Images;
 struct Volume;
 class Volumes;
@@ -92,9 +94,6 @@ class Engine {
   // nothing to do. Code::conflict with tag SANDBOX_IN_USE while an operation is under way in it.
   Task<bool> suspend(std::string id_or_name);
   Task<bool> resume(std::string id_or_name);
-  // The hand of a box, connected, for one operation: the box is woken if it sleeps, and stays awake
-  // for as long as anybody holds what this gives. Code::gone for a terminated one, Code::conflict
-  // with tag SANDBOX_NOT_RUNNING for one that is not up yet.
 
   // What was taken is complete when this returns. Code::unsupported for a type that needs another
   // isolation.
@@ -114,7 +113,11 @@ class Engine {
   // The same sandbox with the files of then; its processes end, its entrypoint starts again.
   Task<wire::SandboxRecord> rollback(std::string id_or_name, std::string snapshot_id);
 
-  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name);
+  // The hand of a box, connected, for one operation: the box is woken if it sleeps, and stays awake
+  // for as long as anybody holds what this gives. Code::gone for a terminated one, Code::conflict
+  // with tag SANDBOX_NOT_RUNNING for one that is not up yet.
+  // Held to watch, the box is not idle, but whoever asks for it to be suspended is obeyed.
+  Task<std::shared_ptr<HandLink>> hand(std::string id_or_name, Purpose purpose = Purpose::work);
   // For a look that neither wakes a box nor keeps it awake: nullptr while it sleeps.
   Task<std::shared_ptr<HandLink>> peek(std::string id_or_name);
 

@@ -80,17 +80,17 @@ Task<void> Core::come_to_rest(std::shared_ptr<Box> box) {
   net::Deadline deadline(kQuietLimit);
   for (;;) {
     if (box->record.status != wire::State::running || box->life.moving) co_return ok;
-    if (box->life.uses == 0) {
+    if (box->life.uses == box->life.watchers) {
       auto works = co_await works_unwatched(box);
       if (!works) co_return std::move(works.error()).with("what goes on in it");
-      if (!*works && box->life.uses == 0) co_return ok;
+      if (!*works && box->life.uses == box->life.watchers) co_return ok;
     }
     if (deadline.left() <= 0ms)
-      co_return Error{
-          Code::conflict,
-          str("sandbox ", box->record.id, " is in use: ", std::max<std::size_t>(1, box->life.uses),
-              " operations are under way; end them and try again"),
-          "SANDBOX_IN_USE"};
+      co_return Error{Code::conflict,
+                      str("sandbox ", box->record.id, " is in use: ",
+                          std::max<std::size_t>(1, box->life.uses - box->life.watchers),
+                          " operations are under way; end them and try again"),
+                      "SANDBOX_IN_USE"};
     CO_TRY_DO(co_await net::sleep(std::min(Millis(20), deadline.left())));
   }
 }

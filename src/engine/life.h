@@ -7,7 +7,9 @@
 //   suspended  cold     are gone, its files are there: after the machine was restarted
 //
 // An operation is whatever holds the box's hand (Core::hand): it keeps the box awake from its first
-// step to its last. Only one verb at a time changes how awake a box is; who comes meanwhile waits.
+// step to its last. Who only watches keeps a box from being idle, but not from being suspended: a
+// client library that stops reading a stream need not have closed it. Only one verb at a time
+// changes how awake a box is; who comes meanwhile waits.
 #pragma once
 
 #include <chrono>
@@ -32,7 +34,8 @@ inline constexpr Millis kSuspendFreezeLimit = std::chrono::seconds(10);
 
 struct Life {
   using Time = std::chrono::steady_clock::time_point;
-  std::size_t uses = 0;  // operations under way
+  std::size_t uses = 0;      // operations under way
+  std::size_t watchers = 0;  // of them, those that only read what a process says
   Time last_use = std::chrono::steady_clock::now();
   bool frozen = false;  // so we told the kernel, as far as we know
   bool moving = false;  // a verb is at it: see Moving

@@ -19,6 +19,7 @@ json::object snapshot_json(const SnapshotRecord& record) {
                    {"sandbox_id", record.source.id},
                    {"status", record.status},
                    {"snapshot_type", record.type},
+                   {"snapshot_uri", "glovebox:" + record.id},
                    {"snapshot_format_version", "1"},
                    {"size_bytes", record.size_bytes},
                    {"rootfs_disk_bytes", record.source.resources.disk_mb << 20},

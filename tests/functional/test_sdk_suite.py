@@ -11,7 +11,8 @@ from node_packages import HERE, PACKAGES, installed, node
 
 SDK = {name: PACKAGES[name] for name in ("tensorlake", "node")}
 SHARED = ("common.mjs", "methods.mjs", "box_common.mjs")
-SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_pools.mjs", "box_snapshots.mjs", "box_volumes.mjs")
+SCRIPTS = ("box_lifecycle.mjs", "box_processes.mjs", "box_files.mjs", "box_pools.mjs", "box_snapshots.mjs", "box_volumes.mjs",
+           "box_patterns.mjs")
 
 
 def play(gb, tmp, packages, folder, script):

@@ -193,6 +193,16 @@ def in_use(gb, api, check):
         api.call("POST", "/sandboxes/busy/suspend").refused(409, "SANDBOX_IN_USE")
         answer = box.call("POST", "/tools/bash", {"command": "sleep 5; echo through"}, headers={"Idempotency-Key": "call-1"})
         equal(answer.expect(200).json["content"], "through")
+    with check("while somebody follows what a process says: it sleeps, the stream goes on when it is awake again"):
+        pid = ticking(box)
+        lines = (json.loads(data) for kind, data in box.follow(pid, "stdout") if kind == "output")
+        next(lines)
+        suspend(api, gb, box.id)
+        api.call("POST", "/sandboxes/busy/resume").expect(202)
+        had = ticks(box, pid)
+        eventually(lambda: int(next(lines)["line"].split()[1]) > had, 20, "it goes on")
+        lines.close()
+        box.call("DELETE", f"/processes/{pid}").expect(204)
     with check("a process that nobody waits for does not keep it awake, and goes on afterwards"):
         pid = ticking(box)
         suspend(api, gb, box.id)
