@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "net/task.h"
 #include "runner/result.h"
+#include "sys/text.h"
 #include "sys/unix_socket.h"
 #include "wire/sandbox.h"
 
@@ -26,6 +27,10 @@ namespace {
 constexpr Millis kStartLimit = 20s;
 constexpr Millis kEndLimit = 10s;  // a hand that is told to end gives its processes 5
 constexpr std::size_t kMaxToolResult = 16 << 20;
+// Most calls of a model that looks around end within this. Who waits for one of them alone, after
+// another that was as short, does not sleep meanwhile.
+constexpr auto kShort = 1ms;
+constexpr std::chrono::microseconds kPatience{200};
 
 constexpr std::string_view kDied =
     "Error: the process that carries out tool calls ended during this call. Whether the call had "
@@ -88,10 +93,7 @@ class RunningCall {
   RunningCall(const RunningCall&) = delete;
   ~RunningCall() {
     output_.reset();
-    if (ended_)
-      link_->forget_now(handle_);
-    else
-      link_->signal_now(handle_, SIGKILL, true);
+    if (!ended_) link_->signal_now(handle_, SIGKILL, true);
   }
 
   // That the tool does not want its input is no error: its end says why.
@@ -132,6 +134,22 @@ class RunningCall {
   const std::uint64_t handle_;
   bool ended_ = false;
 };
+
+class Counted {
+ public:
+  explicit Counted(std::shared_ptr<std::size_t> count) : count_(std::move(count)) { ++*count_; }
+  Counted(const Counted&) = delete;
+  ~Counted() { --*count_; }
+  bool alone() const { return *count_ == 1; }
+
+ private:
+  const std::shared_ptr<std::size_t> count_;
+};
+
+ToolResult lost(const std::string& call, const Error& error) {
+  log::error("hand.lost", {{"call", call}, {"error", error.what}});
+  return runner::error_result(kDied);
+}
 
 }  // namespace
 
@@ -180,6 +198,7 @@ Task<void> LocalHands::start() {
   log::debug("hand.start", {{"pid", hand.pid()}});
   hand_.emplace(std::move(hand));
   link_ = std::move(link);
+  sys::let_go_of_text();
   co_return ok;
 }
 
@@ -198,18 +217,29 @@ Task<ToolResult> LocalHands::call(ToolCall call) {
   spec.argv = {call.name, call.id};
   for (const runner::ToolRoot& root : call.roots)
     spec.argv.push_back(str(root.read_only ? "ro:" : "rw:", root.path));
-  spec.stdin_mode = wire::StdinMode::pipe;
-  spec.attach = wire::Attach::hold;
-  // Without its input no call begins: one that fails here can be asked for again.
-  CO_TRY(output, co_await link->start_attached(std::move(spec)));
-  RunningCall running(link, std::move(output));
-  auto done = co_await running.feed(std::move(call.input));
+  spec.attach = wire::Attach::alone;
+  const bool given = call.input.size() <= wire::kMaxGiven;
+  spec.stdin_mode = given ? wire::StdinMode::given : wire::StdinMode::pipe;
+  if (given) spec.input = std::move(call.input);
+  // Without its input no call begins: one that fails here can be asked for again. (A hand that dies
+  // when it was given both is no such case.)
+  const Counted counted(options_.running);
+  const auto began = std::chrono::steady_clock::now();
+  const bool patient = given && std::exchange(last_was_short_, false) && counted.alone();
+  auto output = co_await link->start_attached(std::move(spec),
+                                              patient ? kPatience : std::chrono::microseconds());
+  if (!output && given && !link->alive() && output.error().code != Code::cancelled)
+    co_return lost(call.id, output.error());
+  if (!output) co_return std::move(output.error());
+  RunningCall running(link, std::move(*output));
+  Result<void> done = ok;
+  if (!given) done = co_await running.feed(std::move(call.input));
   Result<ToolResult> result = ToolResult{};
   if (done) result = co_await running.finish();
   if (!done) result = std::move(done.error());
+  last_was_short_ = std::chrono::steady_clock::now() - began < kShort;
   if (result || result.error().code == Code::cancelled) co_return result;
-  log::error("hand.lost", {{"call", call.id}, {"error", result.error().what}});
-  co_return runner::error_result(kDied);
+  co_return lost(call.id, result.error());
 }
 
 // As the official worker ends its shell: at once.

@@ -18,6 +18,8 @@ struct LocalHandOptions {
   std::string program;  // glovebox-hand
   std::string workdir;
   std::vector<std::string> env;  // "K=V": what tools see
+  // Calls that run now, of all hands of this process.
+  std::shared_ptr<std::size_t> running = std::make_shared<std::size_t>(0);
 };
 
 class LocalHands : public runner::Hands {
@@ -40,6 +42,7 @@ class LocalHands : public runner::Hands {
   const LocalHandOptions options_;
   std::optional<sys::Process> hand_;
   std::shared_ptr<engine::HandLink> link_;
+  bool last_was_short_ = false;  // the last call; the next may be, too
 };
 
 // Ours without any ANTHROPIC_… in whatever case: tools run what a model wrote.

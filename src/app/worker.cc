@@ -36,9 +36,10 @@ std::shared_ptr<runner::Hands> equipped_here(const std::shared_ptr<Worker>& work
                                              runner::SessionAccess access) {
   const std::string& workdir = worker->options.workdir;
   auto hands = std::make_shared<LocalHands>(
-      worker->loop,
-      LocalHandOptions{
-          .program = worker->hand, .workdir = workdir, .env = environment_for_tools(worker->env)});
+      worker->loop, LocalHandOptions{.program = worker->hand,
+                                     .workdir = workdir,
+                                     .env = environment_for_tools(worker->env),
+                                     .running = worker->running});
   runner::Equipment equipment;
   equipment.files = runner::local_files(*worker->pool, workdir);
   equipment.open_memory = [worker](std::string root) {

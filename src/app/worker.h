@@ -25,6 +25,8 @@ struct Worker {
   cli::Environment env;                        // as it was when we were started
   std::string hand, unpack;                    // the programs
   std::unique_ptr<net::Pool> pool;             // for files of this host
+  // Tool calls that run now, of all sessions here.
+  std::shared_ptr<std::size_t> running = std::make_shared<std::size_t>(0);
 };
 
 // Reads what is still needed of this machine, turns logs on, and forgets the secrets of the

@@ -1,5 +1,7 @@
 #include "engine/hand_connection.h"
 
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <cassert>
@@ -113,7 +115,12 @@ void HandConnection::close() {
 void HandConnection::send(Type type, std::uint32_t id, std::string_view payload) {
   if (broken_) return;
   assert(payload.size() <= wire::kMaxPayload);
-  unsent_ += wire::encode_frame(type, id, payload);
+  const std::string frame = wire::encode_frame(type, id, payload);
+  // Where nothing is under way it goes at once: the turn of the loop that wakes the writer is as
+  // long as the hand needs for an answer.
+  const std::size_t sent = unsent_.empty() && !writing_ ? stream_->write_now(frame) : 0;
+  if (sent == frame.size()) return;
+  unsent_.append(frame, sent);
   to_send_.notify();
   if (unsent_.size() > kMaxUnsent) drop({Code::exhausted, "the hand does not read"});
 }
@@ -125,7 +132,9 @@ Task<void> HandConnection::write_loop(std::shared_ptr<HandConnection> self) {
       continue;
     }
     const std::string bytes = std::exchange(self->unsent_, {});
+    self->writing_ = true;
     auto written = co_await self->stream_->write_all(bytes, kWriteLimit);
+    self->writing_ = false;
     if (!written) self->drop(std::move(written.error()));
   }
   co_return ok;
@@ -178,6 +187,13 @@ std::shared_ptr<StdinWindow> HandConnection::stdin_window(std::uint64_t handle) 
   auto window = stdins_[handle].lock();
   if (!window) stdins_[handle] = window = std::make_shared<StdinWindow>();
   return window;
+}
+
+void HandConnection::look_out(std::chrono::microseconds limit) const {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  pollfd socket{stream_->socket(), POLLIN, 0};
+  while (::poll(&socket, 1, 0) == 0 && std::chrono::steady_clock::now() < until) {
+  }
 }
 
 void HandConnection::acknowledge(AttachedStream& stream) {

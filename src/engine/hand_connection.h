@@ -61,6 +61,8 @@ class HandConnection {
                    std::string_view payload);  // one that is answered by `ok`, for nobody
   static Task<wire::Frame> answer_of(std::shared_ptr<HandConnection> self,
                                      std::shared_ptr<Call> call, Millis limit);
+  // Until something comes, at most so long, without letting go of the processor.
+  void look_out(std::chrono::microseconds limit) const;
   void acknowledge(AttachedStream& stream);
   void detach(AttachedStream& stream);
   // Drops the connection for the reason; whoever waits gets Code::unavailable.
@@ -100,6 +102,7 @@ class HandConnection {
   std::map<std::uint64_t, std::weak_ptr<StdinWindow>> stdins_;
   std::uint32_t last_id_ = 0;
   std::string unsent_;
+  bool writing_ = false;  // the writer has some of it
   net::Event to_send_;
   std::unique_ptr<net::TaskGroup> tasks_;
 };

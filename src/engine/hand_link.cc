@@ -54,12 +54,14 @@ std::string signal_payload(std::uint64_t handle, int number, bool whole_cgroup) 
 
 Task<std::shared_ptr<AttachedStream>> open_stream(Connection connection, Type type,
                                                   std::string payload, Type expected,
-                                                  std::uint64_t from) {
+                                                  std::uint64_t from,
+                                                  std::chrono::microseconds patience = {}) {
   auto stream = std::make_shared<AttachedStream>();
   stream->connection = connection;
   stream->from = from;
   auto call = expecting(expected);
   CO_TRY_DO(connection->request(type, payload, call, stream));
+  if (patience.count() > 0) connection->look_out(patience);
   CO_TRY(frame, co_await HandConnection::answer_of(connection, call, connection->answer_limit()));
   co_return stream;
 }
@@ -89,10 +91,11 @@ Task<wire::ProcessInfo> HandLink::start(wire::StartSpec spec) {
   co_return co_await ask_process(connection_, Type::start, wire::encode(spec), Type::started);
 }
 
-Task<std::unique_ptr<Attachment>> HandLink::start_attached(wire::StartSpec spec) {
+Task<std::unique_ptr<Attachment>> HandLink::start_attached(wire::StartSpec spec,
+                                                           std::chrono::microseconds patience) {
   if (spec.attach == wire::Attach::none) spec.attach = wire::Attach::follow;
-  CO_TRY(stream,
-         co_await open_stream(connection_, Type::start, wire::encode(spec), Type::started, 0));
+  CO_TRY(stream, co_await open_stream(connection_, Type::start, wire::encode(spec), Type::started,
+                                      0, patience));
   co_return std::unique_ptr<Attachment>(new Attachment(std::move(stream)));
 }
 

@@ -61,7 +61,11 @@ class HandLink : public std::enable_shared_from_this<HandLink> {
   const wire::Welcome& welcome() const;
 
   Task<wire::ProcessInfo> start(wire::StartSpec spec);  // Attach::none
-  Task<std::unique_ptr<Attachment>> start_attached(wire::StartSpec spec);
+  // `patience`: for so long the answer is looked for without sleeping. A processor that has nothing
+  // else to do takes longer to wake than most tool calls take; ours stays awake, and the others'
+  // steps follow one another on the next.
+  Task<std::unique_ptr<Attachment>> start_attached(wire::StartSpec spec,
+                                                   std::chrono::microseconds patience = {});
   Task<std::unique_ptr<Attachment>> attach(std::uint64_t handle, bool hold, std::uint64_t from);
   // Returns when all of it was taken, which may be never: a process need not read. Concurrent calls
   // for one handle share its window.

@@ -18,32 +18,32 @@ constexpr Millis kDieLimit = 2s;  // for a killed shell's processes; some hang i
 }  // namespace
 
 // A bash call asks for the shell when it has read its input, and tells in which state it gives it
-// back. Only one has it at a time. The last word of every tool call is that it is done.
-void Hand::on_control(Process& process) {
-  while (process.control) {
-    auto packet = sys::receive_packet(process.control.get(), kChildMessage, 0);
-    if (!packet && packet.error().code == Code::exhausted) return;
-    if (!packet || packet->bytes.empty()) return process.control.reset();
-    std::uint64_t handle = process.info.handle;
-    switch (packet->bytes[0]) {
-      case kNeedShell: {
-        bool waits =
-            std::ranges::any_of(bash_waiting_, [&](auto& c) { return c.handle == handle; });
-        if (waits || bash_holder_ == handle) return kill(process);
-        bash_waiting_.push_back({handle, packet->bytes.size() > 1 && packet->bytes[1] == 1});
-        break;
-      }
-      case kShellUsable:
-      case kShellDead:
-        if (bash_holder_ != handle) return kill(process);
-        if (packet->bytes[0] == kShellDead) kill_shell();
-        bash_holder_ = 0;
-        break;
-      case kDone: return tool_done(process);
-      default: return kill(process);
-    }
-    serve_bash();
-  }
+// back. Only one has it at a time. A call that asks while it has it wants another one.
+void Hand::need_shell(Process& process, bool restart) {
+  std::uint64_t handle = process.info.handle;
+  if (std::ranges::any_of(bash_waiting_, [&](auto& call) { return call.handle == handle; }))
+    return kill(process);
+  if (bash_holder_ == handle) bash_holder_ = 0;
+  bash_waiting_.push_back({handle, restart});
+  serve_bash();
+}
+
+// Most calls find the shell idle: they are lent it with their start, and need not ask.
+bool Hand::is_free_for(const wire::StartSpec& call) const {
+  return call.argv[0] == "bash" && call.stdin_mode == wire::StdinMode::given && shell_.pid > 0 &&
+         shell_.user == call.user && bash_holder_ == 0 && bash_waiting_.empty();
+}
+
+void Hand::lend_shell(const Start& call, std::vector<int>& fds) {
+  bash_holder_ = call.handle;
+  for (const Fd* end : {&shell_.in, &shell_.out, &shell_.control}) fds.push_back(end->get());
+}
+
+// As it is.
+void Hand::take_back_shell(std::uint64_t handle) {
+  if (handle == 0 || bash_holder_ != handle) return;
+  bash_holder_ = 0;
+  serve_bash();
 }
 
 void Hand::serve_bash() {

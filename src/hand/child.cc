@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "sys/text.h"
 #include "tools/tools.h"
 #include "wire/trees.h"
 
@@ -18,37 +19,55 @@ namespace {
   ::_exit(127);
 }
 
-Result<wire::StartSpec> read_spec(int memory) {
+// What came with a start, one after the other.
+class Given {
+ public:
+  explicit Given(std::vector<Fd> fds) : fds_(std::move(fds)) {}
+  Result<Fd> next() {
+    if (next_ >= fds_.size()) return Error{Code::internal, "a descriptor is missing"};
+    return std::move(fds_[next_++]);
+  }
+  Result<void> next_becomes(int number) {
+    TRY(fd, next());
+    return ::dup2(fd.get(), number) < 0 ? Result<void>(sys_error("dup2")) : ok;
+  }
+  std::vector<Fd> rest() {
+    fds_.erase(fds_.begin(), fds_.begin() + static_cast<std::ptrdiff_t>(next_));
+    return std::exchange(fds_, {});
+  }
+
+ private:
+  std::vector<Fd> fds_;
+  std::size_t next_ = 0;
+};
+
+Result<wire::StartSpec> read_spec(std::uint8_t flags, std::string_view message, Given& given) {
+  if (!(flags & kInFile)) return wire::decode_start(message.substr(1));
+  TRY(memory, given.next());
   struct stat st{};
-  if (::fstat(memory, &st) < 0 || static_cast<std::size_t>(st.st_size) > wire::kMaxPayload)
+  if (::fstat(memory.get(), &st) < 0 || static_cast<std::size_t>(st.st_size) > wire::kMaxPayload)
     return sys_error("what to start");
   std::string payload(static_cast<std::size_t>(st.st_size), '\0');
-  ssize_t n = ::pread(memory, payload.data(), payload.size(), 0);
+  ssize_t n = ::pread(memory.get(), payload.data(), payload.size(), 0);
   if (n < 0) return sys_error("read what to start");
   payload.resize(static_cast<std::size_t>(n));
   return wire::decode_start(payload);
 }
 
-// The descriptors that came become 0, 1, 2 and, for a shell, its control pipe; each missing one is
-// /dev/null.
-Result<void> take_streams(std::uint8_t flags, std::vector<Fd>& fds) {
-  std::size_t next = 1;
+// The descriptors that came become 0, 1, 2 and, for a shell, its two pipes; each missing one is
+// /dev/null. (Of a tool call it is that already.)
+Result<void> take_streams(std::uint8_t flags, bool tool, Given& given) {
+  constexpr StartFlag kFlags[] = {kHasInput, kHasOutput, kHasError};
   for (int stream : {0, 1, 2}) {
-    Fd fd;
-    if (!(flags & 1 << stream)) {
-      fd = Fd(::open("/dev/null", (stream == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
-      if (!fd) return sys_error("/dev/null");
-    } else if (next < fds.size()) {
-      fd = std::move(fds[next++]);
-    } else {
-      return Error{Code::internal, "a stream is missing"};
+    if (flags & kFlags[stream]) {
+      TRY_DO(given.next_becomes(stream));
+    } else if (!tool) {
+      Fd null(::open("/dev/null", (stream == 0 ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+      if (!null || ::dup2(null.get(), stream) < 0) return sys_error("/dev/null");
     }
-    if (::dup2(fd.get(), stream) < 0) return sys_error("dup2");
   }
-  if (flags & kIsShell) {
-    if (next >= fds.size()) return Error{Code::internal, "the control pipe is missing"};
-    if (::dup2(fds[next].get(), tools::kControlFd) < 0) return sys_error("dup2");
-  }
+  if (flags & kIsShell)
+    for (int number : {tools::kOutputFd, tools::kControlFd}) TRY_DO(given.next_becomes(number));
   return ok;
 }
 
@@ -74,30 +93,32 @@ std::vector<std::string> environment(const Config& config, const wire::StartSpec
   return merge_env(std::move(base), spec.env);
 }
 
-// Nothing of a call stays: the end of its output is how the hand knows that it has all of it.
-void let_go() {
+// Nothing of a call stays.
+void let_go(bool had_input) {
   ::clearenv();  // it points into what goes now
-  Fd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
-  if (!null) ::_exit(0);
-  for (int stream : {0, 1, 2}) ::dup2(null.get(), stream);
+  if (!had_input) return;
+  Fd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!null || ::dup2(null.get(), STDIN_FILENO) < 0) ::_exit(0);
 }
 
-// Comes back only from a tool call, when this process can do another.
-void run(const Config& config, int socket, sys::Packet start) {
+// Comes back only from a tool call: this process can do another, of the same user.
+void run(const Config& config, int socket, sys::Packet start, std::optional<Identity>& known) {
   std::uint8_t flags = static_cast<std::uint8_t>(start.bytes[0]);
-  if (start.fds.empty()) fail(socket, Error{Code::internal, "nothing to start"});
-  auto spec = read_spec(start.fds[0].get());
+  Given given(std::move(start.fds));
+  auto spec = read_spec(flags, start.bytes, given);
   if (!spec) fail(socket, spec.error());
-  if (auto taken = take_streams(flags, start.fds); !taken) fail(socket, taken.error());
-  start.fds.clear();
-  auto identity = find_identity(spec->user.empty() ? config.user : spec->user);
+  if (auto taken = take_streams(flags, spec->kind == wire::Kind::tool, given); !taken)
+    fail(socket, taken.error());
+  Result<Identity> identity =
+      known ? *known : find_identity(spec->user.empty() ? config.user : spec->user);
   if (!identity) fail(socket, identity.error());
   if (spec->pty)
     if (auto opened = open_terminal(socket, *spec, *identity); !opened)
       fail(socket, opened.error());
   if (spec->kind == wire::Kind::file && spec->argv[0] == "folder")
-    if (auto given = give_folder(spec->argv[1], *identity); !given) fail(socket, given.error());
-  if (auto became = become(*identity); !became) fail(socket, became.error());
+    if (auto made = give_folder(spec->argv[1], *identity); !made) fail(socket, made.error());
+  if (!known)
+    if (auto became = become(*identity); !became) fail(socket, became.error());
   auto dir = enter_directory(config, *spec);
   if (!dir) fail(socket, dir.error());
   auto env = environment(config, *spec, *identity);
@@ -117,9 +138,14 @@ void run(const Config& config, int socket, sys::Packet start) {
       // Tools look up programs and homes as a program started here would.
       ::clearenv();
       for (auto& entry : env) ::putenv(entry.data());
-      (void)sys::send_packet(socket, std::string(1, kReady), {}, 0);
-      if (!run_tool_call(socket, spec->argv, *dir)) ::_exit(0);
-      return let_go();
+      ToolCall call{.argv = spec->argv, .workdir = *dir, .shell = given.rest()};
+      if (flags & kHasInput)
+        (void)sys::send_packet(socket, std::string(1, kReady), {}, 0);
+      else
+        call.input = std::move(spec->input);
+      run_tool_call(socket, std::move(call));
+      known = std::move(*identity);
+      return let_go(flags & kHasInput);
     }
   }
   ::_exit(127);
@@ -143,9 +169,11 @@ std::vector<std::string> merge_env(std::vector<std::string> base,
 
 void child_main(const Config& config, int socket, sys::Packet start) {
   try {
+    std::optional<Identity> known;  // what we have become for a tool call
     for (;;) {
-      run(config, socket, std::move(start));
-      if (!sys::send_packet(socket, std::string(1, kDone), {}, 0)) ::_exit(0);
+      const bool first = !known;
+      run(config, socket, std::move(start), known);
+      if (first) sys::let_go_of_text();
       auto next = sys::receive_packet(socket, kStartMessage, kStartFds);
       if (!next || next->bytes.empty()) ::_exit(0);
       start = std::move(*next);

@@ -3,6 +3,7 @@
 // that is told to the hand in words.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,28 +13,35 @@
 
 namespace glovebox::hand {
 
-// hand → blank, once: u8 flags, with these descriptors in this order.
+// hand → blank, and to a process that has done a tool call: u8 flags, the StartSpec where it is not
+// in a file; with these descriptors in this order.
 enum StartFlag : std::uint8_t {
-  kHasInput = 1,   // its stdin; /dev/null without, here and below
-  kHasOutput = 2,  // its stdout
-  kHasError = 4,   // its stderr
-  kIsShell = 8,    // the persistent bash; last descriptor: its end of the control pipe
+  kInFile = 1,     // a memory file with the StartSpec
+  kHasInput = 2,   // its stdin; /dev/null without, here and below
+  kHasOutput = 4,  // its stdout
+  kHasError = 8,   // its stderr
+  kIsShell = 16,   // the persistent bash: its ends of the output and the control pipe
+  kHasShell = 32,  // of a bash call: the shell's in, out, control, without having asked for them
 };
-inline constexpr std::size_t kStartMessage = 16;
-inline constexpr std::size_t kStartFds = 5;  // the first is a memory file with the StartSpec
+inline constexpr std::size_t kStartMessage = 16 * 1024;
+inline constexpr std::size_t kStartFds = 5;
 
 // child → hand. A program that was started says nothing more: exec closes the socket.
 enum ChildWord : char {
   kFailed = 'E',  // wire::encode_error: never became what it was to be
-  kReady = 'R',   // a file or tool call begins; or a terminal is there, with its master
+  kReady = 'R',   // a file operation, or a tool call that is to have its input, begins; a call that
+                  // was given it goes on; or a terminal is there, with its master
   kExec = 'X',    // the program is next: until here a start may be begun again with another blank
-  // of a bash call
-  kNeedShell = 'N',    // u8 restart first?
-  kShellUsable = 'U',  // done with it
-  kShellDead = 'D',
-  kDone = 'F',  // a tool call has ended, with all it wrote; its process waits for the next start
+  kNeedShell = 'N',  // of a bash call: u8 restart first? What it has is given back
+  kOutput = 'O',     // of a tool call: a piece of its result
+  // A tool call has ended: u8 ShellWord, the rest of its result. Its process waits for another
+  // start, or (it is large by now) for its end.
+  kDone = 'F',
+  kLast = 'L',
 };
 inline constexpr std::size_t kChildMessage = 20 * 1024;
+inline constexpr std::size_t kResultPiece = 16 * 1024;
+enum ShellWord : char { kNoneUsed = 0, kShellUsable = 1, kShellDead = 2 };
 // hand → child of a bash call
 enum HandWord : char {
   kGrant = 'G',    // the shell's in, out, control
@@ -66,8 +74,14 @@ int run_tree(const std::vector<std::string>& argv);              // the same; se
 // An absolute folder where only root may make one, made for who is going to be `identity`: memory
 // stores have their places wherever the service says.
 Result<void> give_folder(const std::string& path, const Identity& identity);
-// True: this process can do another one. (A large one leaves too much memory behind.)
-// After tool and key come the roots beside the work directory: "rw:/path", "ro:/path".
-bool run_tool_call(int socket, const std::vector<std::string>& argv, const std::string& workdir);
+struct ToolCall {
+  // After tool and key come the roots beside the work directory: "rw:/path", "ro:/path".
+  const std::vector<std::string>& argv;
+  const std::string& workdir;
+  std::optional<std::string> input;  // none: it comes by stdin
+  std::vector<Fd> shell;             // in, out, control, or nothing
+};
+// Back when the hand has been told the result.
+void run_tool_call(int socket, ToolCall call);
 
 }  // namespace glovebox::hand

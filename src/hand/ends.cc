@@ -67,6 +67,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
   process.drain_until = now() + kDrainLimit;
   fail_input(process);
   process.control.reset();
+  std::string().swap(process.answer);
   bash_call_ended(process.info.handle);
   process.shell_spec.reset();
   if (process.one_shot) process.group.kill();

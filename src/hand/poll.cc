@@ -50,10 +50,8 @@ void Watched::want(std::uint32_t events) {
 }
 
 void Watched::rename(Source source, std::uint64_t id) {
-  std::uint32_t wanted = wanted_;
-  want(0);
   token_ = token(source, id);
-  want(wanted);
+  if (wanted_) want(std::exchange(wanted_, kStale));
 }
 
 void Watched::reset() {

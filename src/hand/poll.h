@@ -68,6 +68,7 @@ class Watched {
   static std::uint64_t token(Source source, std::uint64_t id) {
     return static_cast<std::uint64_t>(source) << 56 | id;
   }
+  static constexpr std::uint32_t kStale = 1u << 27;  // known to epoll under another name
   int epoll_ = -1;
   Fd fd_;
   std::uint64_t token_ = 0;

@@ -44,7 +44,7 @@ struct Process {
   Group group;
   bool group_gone = false;
   Watched in, out, err;  // ours of its three streams; a terminal has in and out
-  Watched control;       // of a tool call
+  Watched control;       // of a tool call: its answer comes here
   Watched group_events;  // once the leader has ended and others are left
 
   std::string input;  // not yet taken by it
@@ -59,7 +59,10 @@ struct Process {
   bool killed_by_us = false;
   bool one_shot = false;  // what it leaves behind goes with it
   bool forgotten = false;
-  std::string tool_user;                        // of a tool call
+  bool alone = false;                           // forgotten with its reader's `exited`
+  std::string tool_user;                        // of a tool call, here and below
+  std::string answer;                           // of its result: what the ring had no room for yet
+  char last_word = 0;                           // it has told all of it
   std::unique_ptr<wire::StartSpec> shell_spec;  // of a bash call: how the shell it needs is started
 };
 

@@ -93,6 +93,7 @@ Result<void> Hand::start(Connection& connection, std::uint32_t id, wire::Reader 
                         std::ranges::find(spec.env, wire::kOneShot) != spec.env.end();
   // Of use to us only where a shell may have to be started with it.
   if (spec.kind != wire::Kind::tool) std::vector<std::string>().swap(spec.env);
+  std::string().swap(spec.input);
   enqueue({.connection = connection.id(),
            .request = id,
            .spec = std::move(spec),

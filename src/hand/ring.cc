@@ -22,7 +22,9 @@ Ring::~Ring() {
 
 std::size_t Ring::make_room(std::size_t wanted) {
   wanted = std::min(wanted, wire::kRingBytes);
-  if (held_bytes() == 0) return wanted;
+  if (held_ == ~0ull) return wanted;
+  // What comes next is held: no more of it than is certain to have room.
+  if (held_bytes() == 0) return std::min(wanted, std::max(capacity_, kLeast));
   grow(wanted);
   // One more piece may come, so one must be free, of those that nobody holds.
   while (records_.size() >= max_records()) {

@@ -58,6 +58,7 @@ int Hand::run() {
     now_ = present();
     for (const auto& event : events) handle(event);
     meet_deadlines();
+    go_on_with_answers();
     launch_waiting();
     serve_connections();
     erase_finished();

@@ -5,7 +5,7 @@
 //   streams.cc   output to rings and readers, input to processes
 //   ends.cc      exits, leftovers, forgetting
 //   bash.cc      the persistent shell and the calls that wait for it
-//   tool_processes.cc   processes that have done a tool call and wait for the next
+//   tool_processes.cc   what tool calls say, and their processes, which wait for the next
 #pragma once
 
 #include <csignal>
@@ -108,11 +108,12 @@ class Hand {
   void try_again(std::uint64_t id);
   Result<void> launch(Start& start, Blank blank);
   void on_start(std::uint64_t id);
-  void started(std::uint64_t id);
+  Process* started(std::uint64_t id);
   void start_failed(std::uint64_t id, Error error);
 
   // streams.cc
   void read_output(Process& process, Watched& from, wire::Stream stream);
+  bool keep_answer(Process& process);
   void check_drained(Process& process);
   void hold_changed(Process& process);
   void mark_readers(const Process& process);
@@ -138,7 +139,10 @@ class Hand {
   void erase_finished();
 
   // bash.cc
-  void on_control(Process& process);
+  void need_shell(Process& process, bool restart);
+  bool is_free_for(const wire::StartSpec& call) const;
+  void lend_shell(const Start& call, std::vector<int>& fds);
+  void take_back_shell(std::uint64_t handle);
   void serve_bash();
   void grant_shell();
   void shell_started(Start& start);
@@ -148,6 +152,9 @@ class Hand {
   void bash_call_ended(std::uint64_t handle);
 
   // tool_processes.cc
+  void on_control(Process& process);
+  bool on_word(Process& process, std::string_view words);
+  void go_on_with_answers();
   void tool_done(Process& process);
   std::optional<Blank> take_idle_tool(const wire::StartSpec& spec);
   void lose_idle_tool(std::uint64_t id);
@@ -175,6 +182,7 @@ class Hand {
   std::size_t output_budget_ = 0;                 // what may still be read before the next tick
   Time next_tick_ = Time::max();                  // set while output waits for it
   std::map<std::uint64_t, IdleTool> idle_tools_;  // by the handle of their last call
+  std::vector<std::uint64_t> held_answers_;       // calls whose answers wait for room
   Shell shell_;
   bool shell_wanted_ = false;        // by bash_holder_, as soon as the last one is gone
   std::optional<Group> last_shell_;  // killed, perhaps not gone yet
@@ -182,6 +190,7 @@ class Hand {
   std::deque<BashCall> bash_waiting_;
   std::uint64_t bash_holder_ = 0;  // the call that has the shell, or for which it is being started
   bool shell_starting_ = false;
+  bool settled_ = false;  // a tool call was done
   bool stopping_ = false, killed_all_ = false;
   Time kill_at_ = Time::max(), give_up_at_ = Time::max();
 };

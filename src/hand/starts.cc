@@ -12,6 +12,7 @@
 #include "hand/child.h"
 #include "hand/server.h"
 #include "sys/packet.h"
+#include "tools/tools.h"
 #include "wire/trees.h"
 
 namespace glovebox::hand {
@@ -102,6 +103,7 @@ void cut_argv(std::vector<std::string>& argv) {
 }
 
 bool wants_stdin(const wire::StartSpec& spec) {
+  if (spec.stdin_mode == wire::StdinMode::given) return false;
   bool needs =
       spec.kind == wire::Kind::tool ||
       (spec.kind == wire::Kind::file && (spec.argv[0] == "write" || spec.argv[0] == "place"));
@@ -153,6 +155,7 @@ void Hand::launch_waiting() {
     if (launched.error().code == Code::unavailable) {
       try_again(id);
     } else {
+      take_back_shell(start.handle);
       start_failed(id, launched.error());
     }
   }
@@ -166,6 +169,7 @@ void Hand::try_again(std::uint64_t id) {
   nursery_.bury(std::move(start.group));
   start.socket.reset();
   for (Fd* fd : {&start.in, &start.out, &start.err, &start.control}) fd->reset();
+  take_back_shell(start.handle);
   start.handle = 0;
   start.pid = 0;
   waiting_.push_front(id);
@@ -175,9 +179,8 @@ void Hand::try_again(std::uint64_t id) {
 Result<void> Hand::launch(Start& start, Blank blank) {
   start.group = std::move(blank.group);
   start.socket = std::move(blank.socket);
-  TRY(memory, memory_file(start.payload));
   std::uint8_t flags = 0;
-  std::vector<int> fds{memory.get()};
+  std::vector<int> fds;
   std::vector<Fd> theirs;
   auto give = [&](std::uint8_t flag, Fd end) {
     flags |= flag;
@@ -185,6 +188,13 @@ Result<void> Hand::launch(Start& start, Blank blank) {
     theirs.push_back(std::move(end));
   };
   const auto& spec = start.spec;
+  std::string message(1, '\0');
+  if (start.payload.size() < kStartMessage) {
+    message += start.payload;
+  } else {
+    TRY(memory, memory_file(start.payload));
+    give(kInFile, std::move(memory));
+  }
   if (start.is_shell || (!spec.pty && wants_stdin(spec))) {
     TRY(pipe, make_pipe(true));
     start.in = std::move(pipe.ours);
@@ -195,12 +205,19 @@ Result<void> Hand::launch(Start& start, Blank blank) {
     TRY(control, make_pipe(false));
     start.out = std::move(pipe.ours);
     start.control = std::move(control.ours);
-    flags |= kHasError | kIsShell;
-    give(kHasOutput, std::move(pipe.theirs));
-    fds.push_back(fds.back());  // its stderr is its stdout
+    give(kIsShell, std::move(pipe.theirs));
     give(kIsShell, std::move(control.theirs));
+    set_nonblocking(start.in);
+    const std::string first = tools::shell_preamble();
+    if (::write(start.in.get(), first.data(), first.size()) < 0) return sys_error("write");
+  } else if (spec.kind == wire::Kind::tool) {
+    // Its answer comes over its socket.
+    if (is_free_for(spec)) {
+      flags |= kHasShell;
+      lend_shell(start, fds);
+    }
   } else if (!spec.pty) {
-    // What a file or tool call says is never thrown away: it is the answer.
+    // What a file operation says is never thrown away: it is the answer.
     bool all = spec.kind != wire::Kind::exec;
     if (all || spec.stdout_mode == wire::OutputMode::capture) {
       TRY(pipe, make_pipe(false));
@@ -213,8 +230,8 @@ Result<void> Hand::launch(Start& start, Blank blank) {
       give(kHasError, std::move(pipe.theirs));
     }
   }
-  TRY_DO(sys::send_packet(start.socket.get(), std::string(1, static_cast<char>(flags)), fds,
-                          MSG_DONTWAIT));
+  message[0] = static_cast<char>(flags);
+  TRY_DO(sys::send_packet(start.socket.get(), message, fds, MSG_DONTWAIT));
   start.socket.want(EPOLLIN);
   return ok;
 }
@@ -227,8 +244,19 @@ void Hand::on_start(std::uint64_t id) {
   while (start.socket) {
     auto packet = sys::receive_packet(start.socket.get(), kChildMessage, 1);
     if (!packet && packet.error().code == Code::exhausted) return;
+    const bool tool = start.spec.kind == wire::Kind::tool;
     if (!packet || packet->bytes.empty()) {
-      return start.exec_next ? started(id) : try_again(id);
+      // A tool call with its input may have done something, unless nobody has taken it: a child
+      // that is killed while it waits for it has not (it looks first, and takes then).
+      bool unread = !packet && packet.error().tag == "ECONNRESET";
+      bool given = start.spec.stdin_mode == wire::StdinMode::given;
+      if (start.exec_next || (given && !unread)) return (void)started(id);
+      return try_again(id);
+    }
+    if (tool && packet->bytes[0] != kFailed) {
+      Process* process = started(id);
+      if (packet->bytes[0] != kReady && on_word(*process, packet->bytes)) on_control(*process);
+      return;
     }
     if (packet->bytes[0] == kExec && start.spec.kind == wire::Kind::exec &&
         (!start.spec.pty || start.out)) {
@@ -239,7 +267,8 @@ void Hand::on_start(std::uint64_t id) {
       start.out = std::move(packet->fds[0]);
       continue;  // and now the program
     }
-    if (packet->bytes[0] == kReady && start.spec.kind != wire::Kind::exec) return started(id);
+    if (packet->bytes[0] == kReady && start.spec.kind != wire::Kind::exec) return (void)started(id);
+    if (packet->bytes[0] == kFailed) take_back_shell(start.handle);
     auto error = packet->bytes[0] == kFailed
                      ? wire::decode_error(std::string_view(packet->bytes).substr(1))
                      : Result<Error>(Error{Code::internal, ""});
@@ -247,10 +276,14 @@ void Hand::on_start(std::uint64_t id) {
   }
 }
 
-void Hand::started(std::uint64_t id) {
+// None where it is the shell.
+Process* Hand::started(std::uint64_t id) {
   auto node = starts_.extract(id);
   Start& start = node.mapped();
-  if (start.is_shell) return shell_started(start);
+  if (start.is_shell) {
+    shell_started(start);
+    return nullptr;
+  }
 
   auto made = std::make_unique<Process>(pool_);
   Process& process = *made;
@@ -265,6 +298,7 @@ void Hand::started(std::uint64_t id) {
   process.group = std::move(start.group);
   process.starter = start.connection;
   process.one_shot = start.one_shot;
+  process.alone = spec.attach == wire::Attach::alone;
   if (spec.timeout_ms > 0) process.deadline = now() + Millis(spec.timeout_ms);
   if (spec.pty) {
     // Two descriptors, because epoll knows each only once, and input waits on its own.
@@ -288,11 +322,14 @@ void Hand::started(std::uint64_t id) {
   ++total_started_;
   running_[start.pid] = info.handle;
   processes_.emplace(info.handle, std::move(made));
-  Connection* engine = connection(start.connection);
-  if (!engine) return starter_gone(process);
-  engine->send(wire::Type::started, start.request, wire::encode(info));
-  if (spec.attach != wire::Attach::none && !engine->readers.contains(start.request))
-    add_reader(*engine, start.request, process, spec.attach == wire::Attach::hold, 0);
+  if (Connection* engine = connection(start.connection)) {
+    engine->send(wire::Type::started, start.request, wire::encode(info));
+    if (spec.attach != wire::Attach::none && !engine->readers.contains(start.request))
+      add_reader(*engine, start.request, process, spec.attach >= wire::Attach::hold, 0);
+  } else {
+    starter_gone(process);
+  }
+  return &process;
 }
 
 void Hand::start_failed(std::uint64_t id, Error error) {
@@ -305,6 +342,7 @@ void Hand::start_failed(std::uint64_t id, Error error) {
     // Nothing half-started may stay.
     if (start.group.dir() < 0) ::kill(start.pid, SIGKILL);
     nursery_.bury(std::move(start.group));
+    bash_call_ended(start.handle);
   }
   if (start.is_shell) return shell_failed(error);
   if (Connection* engine = connection(start.connection)) engine->send(start.request, error);

@@ -46,6 +46,28 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
   check_drained(process);
 }
 
+// A piece of a tool's result. Until the ring has room for all of it, nothing more is heard of the
+// call.
+bool Hand::keep_answer(Process& process) {
+  std::string_view rest = process.answer;
+  while (!rest.empty()) {
+    std::size_t room = process.forgotten ? rest.size() : process.ring.make_room(rest.size());
+    std::string_view piece = rest.substr(0, std::min(room, output_budget_));
+    if (piece.empty()) break;
+    output_budget_ -= piece.size();
+    rest.remove_prefix(piece.size());
+    if (process.forgotten) continue;
+    process.ring.append(wire::kStdout, system_clock().unix_ms(), piece);
+    mark_readers(process);
+  }
+  process.answer.erase(0, process.answer.size() - rest.size());
+  process.control.want(process.answer.empty() ? EPOLLIN : 0);
+  if (process.answer.empty()) return true;
+  if (output_budget_ == 0 && next_tick_ == Time::max()) next_tick_ = now() + kTick;
+  held_answers_.push_back(process.info.handle);
+  return false;
+}
+
 // The end of its output is the end of its streams. What it left behind may keep those open: then it
 // is what had come a moment after it ended, and what comes later is for who asks later.
 void Hand::check_drained(Process& process) {
@@ -130,6 +152,7 @@ bool Hand::pump_reader(Connection& engine, Process& process, Reader& reader) {
   engine.send(wire::Type::exited, reader.request, wire::encode(process.info));
   engine.readers.erase(reader.request);
   remove_reader(process, engine.id(), reader.request);
+  if (process.alone) forget(process);
   return true;
 }
 

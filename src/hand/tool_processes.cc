@@ -1,10 +1,13 @@
-#include <sys/epoll.h>
 #include <sys/wait.h>
 
+#include "hand/child.h"
 #include "hand/server.h"
+#include "sys/packet.h"
+#include "sys/text.h"
 
-// Making a process for each tool call costs more than most calls do. So one that has done a call is
-// kept for the next of the same user, with its control group; whoever kills it costs us a new one.
+// What tool calls say. Making a process for each tool call costs more than most calls do. So one
+// that has done a call is kept for the next of the same user, with its control group; whoever kills
+// it costs us a new one.
 namespace glovebox::hand {
 namespace {
 
@@ -12,9 +15,49 @@ constexpr std::size_t kIdleTools = 2;
 
 }  // namespace
 
+void Hand::on_control(Process& process) {
+  while (process.control && keep_answer(process)) {
+    if (process.last_word) return tool_done(process);
+    auto packet = sys::receive_packet(process.control.get(), kChildMessage, 0);
+    if (!packet && packet.error().code == Code::exhausted) return;
+    if (!packet || packet->bytes.empty()) return process.control.reset();
+    if (!on_word(process, packet->bytes)) return;
+  }
+}
+
+// False: it has said nonsense, and is killed.
+bool Hand::on_word(Process& process, std::string_view words) {
+  const char word = words[0], shell = words.size() > 1 ? words[1] : '\0';
+  switch (word) {
+    case kReady: return true;
+    case kNeedShell: need_shell(process, shell == 1); return true;
+    case kOutput: process.answer = words.substr(1); return true;
+    case kDone:
+    case kLast: {
+      const std::uint64_t handle = process.info.handle;
+      // Only who has the shell knows how it is.
+      if (words.size() < 2 || (shell != kNoneUsed && bash_holder_ != handle)) break;
+      if (shell == kShellDead) kill_shell();
+      take_back_shell(handle);
+      process.answer = words.substr(2);
+      process.last_word = word;
+      return true;
+    }
+    default: break;
+  }
+  kill(process);
+  return false;
+}
+
+void Hand::go_on_with_answers() {
+  for (std::uint64_t handle : std::exchange(held_answers_, {}))
+    if (auto found = processes_.find(handle); found != processes_.end()) on_control(*found->second);
+}
+
 void Hand::tool_done(Process& process) {
-  // Who still has the shell is not done.
-  if (!process.running() || bash_holder_ == process.info.handle) return kill(process);
+  if (!process.running()) return;
+  // All that there is to start has been started.
+  if (!std::exchange(settled_, true)) sys::let_go_of_text();
   auto pid = static_cast<pid_t>(process.info.pid);
   IdleTool idle{pid, std::exchange(process.group, Group()), std::move(process.control),
                 std::move(process.tool_user)};
@@ -23,7 +66,8 @@ void Hand::tool_done(Process& process) {
   siginfo_t end{};
   end.si_code = CLD_EXITED;
   ended(process, end);
-  if (stopping_ || idle_tools_.size() >= kIdleTools) return nursery_.bury(std::move(idle.group));
+  if (stopping_ || process.last_word == kLast || idle_tools_.size() >= kIdleTools)
+    return nursery_.bury(std::move(idle.group));
   idle.socket.rename(Source::idle_tool, process.info.handle);
   idle_tools_.emplace(process.info.handle, std::move(idle));
 }

@@ -1,6 +1,9 @@
 // One command in a persistent bash. Its text goes in on the shell's stdin, wrapped so that the
 // shell tells the exit status on the control descriptor; what the command prints comes out on
 // another pipe, so nothing printed can look like an end.
+//
+// A process that is woken costs more than most commands do. So the order of things is one that
+// wakes the shell once and us once.
 #include <poll.h>
 #include <sys/ioctl.h>
 
@@ -21,29 +24,38 @@ namespace {
 
 using Time = std::chrono::steady_clock::time_point;
 
+// For so long a command's output may wait in the pipe for the command's end: most end sooner, and
+// then one waking is enough for both. (A pipe that is full before makes the command wait.)
+constexpr Millis kQuiet{2};
+constexpr std::size_t kNonce = 16;
+
 // What the shell reads for a command:
 //
-//   { \exec 2>/dev/null
-//     \builtin eval -- 'COMMAND' >&0 2>&1 </dev/null 57>&-
-//     \builtin printf '%s %d\n' NONCE "$?" >&57
-//     \builtin eval :
-//   } 0>&1 >/dev/null
+//   >&58 2>&1 </dev/null 57>&- 58>&- \builtin eval -- 'COMMAND'
+//   \builtin echo NONCE "$?" >&57
+//   \builtin eval :
+//
+// on one line, and an empty one. bash takes a pipe byte by byte, a system call for each: so what
+// is the same for every command, up to the quote, is written ahead, when nobody waits.
 //
 // - `eval` of one quoted word: an unclosed quote or here-document is an error of the command, at
 //   once, and not a hole that swallows the rest of our text. bash 5.2 then keeps believing that a
-//   quote is open, until the next eval: hence the last line.
+//   quote is open, until the next eval: hence the last one.
 // - The status goes out on a descriptor that the command does not have.
-// - The output pipe rides on descriptor 0 of the group while its 1 is /dev/null, and so is 2 for
-// the
-//   life of the shell: what `set -x`, `set -v` and the command's traps have to say about our own
-//   lines is not seen.
-// - The shell saves and restores 0, 1, 2 and 57 around the command: its `exec >file` or
+// - The output pipe is another one the command does not have, while the shell's own 1 and 2 are
+//   /dev/null: what `set -x`, `set -v` and the command's traps have to say about our own lines is
+//   not seen.
+// - The shell saves and restores 0, 1, 2, 57 and 58 around the command: its `exec >file` or
 //   `exec 1>&-` ends with it and cannot deafen later calls.
-// - One newline more than the command has, as in the official worker's frame: bash numbers the
-// lines
+// - One line more than the command has, as in the official worker's frame: bash numbers the lines
 //   of all calls together, and says these numbers.
-// - `\builtin`: neither aliases nor functions of these names come between. (Redirections of a
-//   `builtin exec` do not stay, and one that is replaced does no harm.)
+// - `\builtin`: neither aliases nor functions of these names come between.
+std::string frame_begin() {
+  return str(">&", kOutputFd, " 2>&1 </dev/null ", kControlFd, ">&- ", kOutputFd,
+             ">&- \\builtin eval -- '");
+}
+
+// All of it that was not written ahead, and what is written ahead for the next one.
 std::string framed(std::string_view command, std::string_view nonce) {
   std::string quoted;
   for (char c : command) {
@@ -53,9 +65,8 @@ std::string framed(std::string_view command, std::string_view nonce) {
       quoted += c;
     }
   }
-  return str("{ \\exec 2>/dev/null; \\builtin eval -- '", quoted, "' >&0 2>&1 </dev/null ",
-             kControlFd, ">&-; \\builtin printf '%s %d\\n' ", nonce, " \"$?\" >&", kControlFd,
-             "\n\\builtin eval :; } 0>&1 >/dev/null\n");
+  return str(quoted, "';\\builtin echo ", nonce, " \"$?\" >&", kControlFd, ";\\builtin eval :\n\n",
+             frame_begin());
 }
 
 // In the official worker the end of a call is a mark in the output, and what it keeps includes the
@@ -200,11 +211,15 @@ void Call::read_what_is_left() {
 }
 
 Call::End Call::run(Time deadline) {
-  while (!status_ && !gone_) {
-    auto left = std::chrono::ceil<Millis>(deadline - std::chrono::steady_clock::now()).count();
-    if (left <= 0) return End::late;
+  const Time start = std::chrono::steady_clock::now(), quiet_until = start + kQuiet;
+  write_some();  // nothing is in that pipe, or the shell is about to take it
+  for (Time now = start; !status_ && !gone_; now = std::chrono::steady_clock::now()) {
     bool writing = written_ < input_.size();
-    pollfd ready[] = {{shell_.out, POLLIN, 0},
+    bool quiet = !writing && now < quiet_until;
+    auto left =
+        std::chrono::ceil<Millis>(std::min(deadline, quiet ? quiet_until : deadline) - now).count();
+    if (now >= deadline) return End::late;
+    pollfd ready[] = {{quiet ? -1 : shell_.out, POLLIN, 0},
                       {shell_.control, POLLIN, 0},
                       {shell_.exited, POLLIN, 0},
                       {shell_.in, static_cast<short>(writing ? POLLOUT : 0), 0}};
@@ -240,12 +255,14 @@ BashOutcome outcome(Call& call, Millis limit) {
 
 }  // namespace
 
+std::string shell_preamble() { return frame_begin(); }
+
 BashOutcome run_bash(const Shell& shell, const BashInput& input, const Context& context) {
   if (!input.has_command) return {{"bash session restarted", false}};
   const Millis limit = input.timeout > 0ms ? input.timeout : context.default_timeout;
   try {
     IgnoreSigpipe guard;
-    Call call(shell, input.command, random_id(32));
+    Call call(shell, input.command, random_id(kNonce));
     return outcome(call, limit);
   } catch (const std::exception& exception) {  // in practice: no memory
     return {{str("bash: ", exception.what()), true}, ShellState::dead};

@@ -28,11 +28,11 @@ class RealShell {
     if (pid_ == 0) {
       ::setsid();
       ::dup2(in[0], 0);
-      ::dup2(out[1], 1);
-      ::dup2(out[1], 2);
+      for (int fd : {1, 2}) ::dup2(::open("/dev/null", O_WRONLY | O_CLOEXEC), fd);
+      ::dup2(out[1], kOutputFd);
       ::dup2(control[1], kControlFd);
       ::close_range(3, kControlFd - 1, 0);
-      ::close_range(kControlFd + 1, ~0u, 0);
+      ::close_range(kOutputFd + 1, ~0u, 0);
       if (::chdir(dir.c_str()) == 0) ::execve(arguments[0], arguments.data(), variables.data());
       ::_exit(127);
     }
@@ -40,6 +40,9 @@ class RealShell {
     in_.reset(in[1]);
     out_.reset(out[0]);
     control_.reset(control[0]);
+    ::fcntl(in_.get(), F_SETFL, O_NONBLOCK);
+    const std::string first = shell_preamble();
+    EXPECT_EQ(::write(in_.get(), first.data(), first.size()), static_cast<ssize_t>(first.size()));
     if (with_pidfd) exited_.reset(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0)));
   }
   RealShell(const RealShell&) = delete;
@@ -156,20 +159,29 @@ TEST_F(Bash, AHereDocumentWithoutAnEndIsTakenToTheEnd) {
 }
 
 TEST_F(Bash, NothingACommandDoesToItsDescriptorsLasts) {
-  for (const char* command : {"exec 1>&-", "exec 2>&-", "exec 0<&-", "exec >/dev/null",
-                              "exec >/dev/null 2>&1", "exec 1>&- 2>&- 0<&- 57>&-",
-                              "exec 57>/dev/null", "exec 57>&1; echo 0 >&57", "exec </dev/zero"}) {
+  for (const char* command :
+       {"exec 1>&-", "exec 2>&-", "exec 0<&-", "exec >/dev/null", "exec >/dev/null 2>&1",
+        "exec 1>&- 2>&- 0<&- 57>&-", "exec 57>/dev/null", "exec 57>&1; echo 0 >&57",
+        "exec </dev/zero", "exec 58>/dev/null", "exec 58>&1 57>&2; echo 0 >&57 >&58"}) {
     bash(command);
     EXPECT_FALSE(died) << command;
     EXPECT_EQ(bash("echo out; echo err >&2; cat"), "out\nerr") << command;
   }
 }
 
-TEST_F(Bash, TheControlDescriptorIsNotThere) {
-  EXPECT_EQ(bash_says("echo x >&57"), "Bad file descriptor");
-  EXPECT_EQ(bash("ls /proc/self/fd/57 2>/dev/null || echo none"), "none");
-  EXPECT_EQ(bash("bash -c 'echo x >&57' 2>/dev/null || echo none"), "none");
-  EXPECT_EQ(bash("(cat /proc/self/fd/57) 2>/dev/null || echo none"), "none");
+TEST_F(Bash, TheDescriptorsOfTheFrameAreNotThere) {
+  for (int fd : {kControlFd, kOutputFd}) {
+    EXPECT_EQ(bash_says(str("echo x >&", fd)), "Bad file descriptor");
+    EXPECT_EQ(bash(str("ls /proc/self/fd/", fd, " 2>/dev/null || echo none")), "none");
+    EXPECT_EQ(bash(str("bash -c 'echo x >&", fd, "' 2>/dev/null || echo none")), "none");
+    EXPECT_EQ(bash(str("(cat /proc/self/fd/", fd, ") 2>/dev/null || echo none")), "none");
+  }
+}
+
+TEST_F(Bash, OutputBeyondAPipeAndOfLongCommandsComesWhole) {
+  EXPECT_EQ(bash("head -c 90000 /dev/zero | tr '\\0' x"), std::string(90'000, 'x'));
+  EXPECT_EQ(bash("echo a; sleep 0.05; echo b; (sleep 0.01; echo c); exit_() { return 4; }; exit_"),
+            "E:a\nb\nc");
 }
 
 TEST_F(Bash, OutputCannotForgeAnEnd) {

@@ -32,12 +32,13 @@ struct ToolResult {
   bool is_error = false;
 };
 
-// The pipes of a persistent bash that somebody else started with shell_argv() and shell_env(). A
-// call frames its command over them; output cannot forge the end of a call, because the end is told
-// on a pipe of its own with a fresh random word.
+// The pipes of a persistent bash that somebody else started with shell_argv() and shell_env(), its
+// stdout and stderr /dev/null, and wrote shell_preamble() to. A call frames its command over them;
+// output cannot forge the end of a call, because the end is told on a pipe of its own with a fresh
+// random word.
 struct Shell {
-  int in = -1;       // our end of its stdin
-  int out = -1;      // our end of its stdout and stderr
+  int in = -1;       // our end of its stdin, which does not block
+  int out = -1;      // our end of the pipe that is its descriptor kOutputFd
   int control = -1;  // our end of the pipe that is its descriptor kControlFd
   // Where there is one: readable once the shell is gone (a pidfd). Without it, a background job
   // that holds the pipes open may hide the shell's death until the time-out.
@@ -45,10 +46,11 @@ struct Shell {
 };
 // Not one of those that commands like to use (9, 200), nor one that bash takes for itself (from 10
 // up, from 63 down).
-inline constexpr int kControlFd = 57;
+inline constexpr int kControlFd = 57, kOutputFd = 58;
 std::vector<std::string> shell_argv();  // /bin/bash --noprofile --norc
 // Minus ANTHROPIC_*, plus PS1, PS2, TERM.
 std::vector<std::string> shell_env(const std::vector<std::string>& environ);
+std::string shell_preamble();  // the first bytes of its stdin
 
 struct BashInput {
   std::string command;

@@ -138,6 +138,7 @@ std::string encode(const StartSpec& spec) {
   out.u8(static_cast<std::uint8_t>(spec.stderr_mode));
   out.u8(spec.pty).u32(spec.rows).u32(spec.cols);
   out.u8(static_cast<std::uint8_t>(spec.attach)).u32(spec.timeout_ms);
+  if (spec.stdin_mode == StdinMode::given) out.text(spec.input);
   return out.take();
 }
 
@@ -148,14 +149,20 @@ Result<StartSpec> decode_start(std::string_view payload) {
   TRY(env, in.list(kMaxArguments, kMaxPayload), "env");
   TRY(cwd, in.text(kMaxPath), "cwd");
   TRY(user, in.text(kMaxUser), "user");
-  TRY(stdin_mode, read_enum(in, StdinMode::pipe), "stdin mode");
+  TRY(stdin_mode, read_enum(in, StdinMode::given), "stdin mode");
   TRY(stdout_mode, read_enum(in, OutputMode::discard), "stdout mode");
   TRY(stderr_mode, read_enum(in, OutputMode::discard), "stderr mode");
   TRY(pty, read_bool(in), "pty");
   TRY(rows, in.u32(), "rows");
   TRY(cols, in.u32(), "cols");
-  TRY(attach, read_enum(in, Attach::hold), "attach");
+  TRY(attach, read_enum(in, Attach::alone), "attach");
   TRY(timeout_ms, in.u32(), "timeout");
+  std::string input;
+  if (stdin_mode == StdinMode::given) {
+    if (kind != Kind::tool) return Error{Code::invalid, "input is given to tools alone"};
+    TRY(given, in.text(kMaxGiven), "input");
+    input = std::move(given);
+  }
   TRY_DO(in.done());
   if (argv.empty() || argv[0].empty()) return Error{Code::invalid, "argv: nothing to run"};
   if (has_nul(argv) || has_nul(env) || has_nul(cwd) || has_nul(user))
@@ -178,7 +185,8 @@ Result<StartSpec> decode_start(std::string_view payload) {
                    rows,
                    cols,
                    attach,
-                   timeout_ms};
+                   timeout_ms,
+                   std::move(input)};
 }
 
 std::string encode(const ProcessInfo& info) {

@@ -94,18 +94,29 @@ enum class Kind : std::uint8_t {
   file = 1,  // argv = {verb, path}: "read" (file → stdout), "write" (stdin → file, parents made,
              // replaces atomically at input_end), "delete", "list" (stdout: JSON as of
              // GET /files/list). Fails with exit code = errno and the reason on stderr.
-  tool = 2,  // argv = {tool name, the caller's key of this call?}, stdin = its JSON input;
-             // stdout = {"content": text, "is_error": bool}. Who lost the answer finds the call
-             // again by its key.
+  tool = 2,  // argv = {tool name, the caller's key of this call?}, stdin = its JSON input, or given
+             // with the start; stdout = {"content": text, "is_error": bool}. Who lost the answer
+             // finds the call again by its key.
 };
 
 // A program with this in the environment of its start ends with all it started, as the Tensorlake
 // command line asks for; otherwise background processes outlive it.
 inline constexpr std::string_view kOneShot = "TENSORLAKE_SANDBOX_PROCESS_MODE=one-shot";
 
-enum class StdinMode : std::uint8_t { closed = 0, pipe = 1 };
+enum class StdinMode : std::uint8_t {
+  closed = 0,
+  pipe = 1,
+  given = 2,  // of a tool call: all of it stands in `input`, which saves a way there and back
+};
+// Of StartSpec::input: the rest of the payload is its arguments.
+inline constexpr std::size_t kMaxGiven = 128 * 1024;
 enum class OutputMode : std::uint8_t { capture = 0, discard = 1 };
-enum class Attach : std::uint8_t { none = 0, follow = 1, hold = 2 };
+enum class Attach : std::uint8_t {
+  none = 0,
+  follow = 1,
+  hold = 2,
+  alone = 3,  // as hold, and there is nobody else: it is forgotten with `exited`
+};
 enum Stream : std::uint8_t { kStdout = 1, kStderr = 2 };  // a terminal has only kStdout
 
 struct StartSpec {
@@ -122,6 +133,7 @@ struct StartSpec {
   Attach attach = Attach::none;
   // 0: none. At the end every process of its cgroup is killed and `timed_out` is set.
   std::uint32_t timeout_ms = 0;
+  std::string input;  // only with StdinMode::given
 };
 
 enum class Status : std::uint8_t { running = 0, exited = 1, signaled = 2, oom_killed = 3 };

@@ -44,6 +44,13 @@ ProcessInfo full_info() {
   return info;
 }
 
+void refused_when_cut_or_lengthened(const std::string& whole, auto decode) {
+  EXPECT_TRUE(decode(whole));
+  EXPECT_FALSE(decode(whole + "x"));
+  for (std::size_t size = 0; size < whole.size(); ++size)
+    EXPECT_FALSE(decode(std::string_view(whole).substr(0, size))) << size;
+}
+
 TEST(Bytes, FieldsComeBackAsTheyWent) {
   std::string bytes =
       Writer().u8(255).u32(0xdeadbeef).u64(~0ull).i64(-5).text("hi").list({"", "x"}).take();
@@ -155,7 +162,21 @@ TEST(StartSpecCodec, RefusesWhatCannotBeStarted) {
   EXPECT_TRUE(refused([](StartSpec& s) { s.pty = true, s.rows = 0; }));
   EXPECT_TRUE(refused([](StartSpec& s) { s.pty = true, s.cols = 70'000; }));
   EXPECT_TRUE(refused([](StartSpec& s) { s.kind = static_cast<Kind>(3); }));
-  EXPECT_TRUE(refused([](StartSpec& s) { s.attach = static_cast<Attach>(3); }));
+  EXPECT_TRUE(refused([](StartSpec& s) { s.attach = static_cast<Attach>(4); }));
+  EXPECT_TRUE(refused([](StartSpec& s) { s.stdin_mode = StdinMode::given; }));
+}
+
+TEST(StartSpecCodec, InputIsGivenToToolsAlone) {
+  StartSpec spec = full_spec();
+  spec.kind = Kind::tool;
+  spec.stdin_mode = StdinMode::given;
+  spec.input = std::string("{\"command\":\"a\\u0000\"}\0\xff", 24);
+  auto back = decode_start(encode(spec));
+  ASSERT_TRUE(back) << back.error().what;
+  EXPECT_EQ(back->input, spec.input);
+  refused_when_cut_or_lengthened(encode(spec), decode_start);
+  spec.input = std::string(kMaxGiven + 1, 'x');
+  EXPECT_FALSE(decode_start(encode(spec)));
 }
 
 TEST(ProcessInfoCodec, ComesBackAsItWent) {
@@ -207,13 +228,6 @@ TEST(OtherPayloads, RefuseWhatIsNotOfTheProtocol) {
   EXPECT_FALSE(decode_output(encode(Output{0, kStdout, 0, ""})));
   EXPECT_FALSE(decode_output(encode(Output{0, kStdout, 0, std::string(kMaxChunk + 1, 'x')})));
   EXPECT_FALSE(decode_output(encode(Output{~0ull, kStdout, 0, "xy"})));
-}
-
-void refused_when_cut_or_lengthened(const std::string& whole, auto decode) {
-  EXPECT_TRUE(decode(whole));
-  EXPECT_FALSE(decode(whole + "x"));
-  for (std::size_t size = 0; size < whole.size(); ++size)
-    EXPECT_FALSE(decode(std::string_view(whole).substr(0, size))) << size;
 }
 
 TEST(EveryPayload, IsRefusedWhenCutOrLengthened) {
