@@ -155,7 +155,8 @@ def in_turns(ours, theirs):
 
 def compare(gb, fake, tmp, who, number):
     at = f"{number} session{'s' if number > 1 else ''}" + (f", theirs {who}" if number > 1 else "")
-    against = "EnvironmentWorker, " + who
+    # Goals are of a process each: nobody runs theirs otherwise, since it takes one session at a time.
+    against = "EnvironmentWorker" if who == "a process each" else "several EnvironmentWorkers in one process"
     print(f"measuring {at} …", file=sys.stderr, flush=True)
     with Side(gb, fake, tmp, "ours", number) as ours, Side(gb, fake, tmp, who, number) as theirs:
         mine, other = in_turns(ours, theirs)
