@@ -21,7 +21,7 @@ struct FilterRule {
   const char* reason;
 };
 std::span<const FilterRule> tenant_allow_list();
-std::span<const FilterRule> tenant_deny_list();  // answered with EPERM
+std::span<const FilterRule> tenant_deny_list();  // answered with EPERM, or as it says
 // Allowed, but judged by an argument: what is refused of them.
 std::span<const FilterRule> tenant_argument_list();
 

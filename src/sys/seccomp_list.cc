@@ -243,8 +243,10 @@ constexpr FilterRule kArguments[] = {
     {"ioctl",
      "TIOCSTI and TIOCLINUX type into somebody else's terminal, TIOCSETD loads line disciplines; "
      "EPERM"},
-    {"setrlimit", "core files: their limit keeps the host's crash handler from being run; EPERM"},
-    {"prlimit64", "as setrlimit; asking is allowed; EPERM"},
+    {"setrlimit",
+     "core files: their limit keeps the host's crash handler from being run; nothing is done, "
+     "and no error told"},
+    {"prlimit64", "as setrlimit; asking is allowed"},
 };
 
 }  // namespace

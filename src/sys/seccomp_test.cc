@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -186,6 +187,18 @@ const Refused kAllowed[] = {
 TEST(TenantFilter, LetsOrdinaryCallsThrough) {
   for (const Refused& call : kAllowed)
     EXPECT_EQ(errno_of(call.number, call.args), call.error) << call.name;
+}
+
+// GnuPG ends where it hears no.
+TEST(TenantFilter, WhoWantsNoCoreFilesIsToldThatThereAreNone) {
+  EXPECT_EQ(under_filter([] {
+              rlimit before{}, wanted{0, 0}, after{};
+              ::getrlimit(RLIMIT_CORE, &before);
+              if (::setrlimit(RLIMIT_CORE, &wanted) != 0) return errno;
+              ::getrlimit(RLIMIT_CORE, &after);
+              return after.rlim_cur == before.rlim_cur && after.rlim_max == before.rlim_max ? 0 : 1;
+            }),
+            0);
 }
 
 #ifdef __x86_64__
