@@ -6,7 +6,7 @@ set -eu
 build="clang-19 lld-19 clang-format-19 libclang-rt-19-dev cmake ninja-build ccache pkg-config
   libboost1.81-dev libboost-json1.81-dev libssl-dev libsqlite3-dev libtomlplusplus-dev libre2-dev libseccomp-dev libcap-dev
   libarchive-dev nettle-dev liblzma-dev libzstd-dev libbz2-dev zlib1g-dev
-  libgtest-dev libgmock-dev libbenchmark-dev python3 btrfs-progs"
+  libgtest-dev libgmock-dev libbenchmark-dev python3 btrfs-progs mmdebstrap"
 peers="runc podman"
 
 case "${1:-}" in

@@ -1,10 +1,9 @@
 #include <boost/json.hpp>
 
+#include "cli/build_context.h"
 #include "cli/commands.h"
 #include "cli/engine_client.h"
-#include "cli/folder_tar.h"
 #include "cli/image_job.h"
-#include "cli/image_report.h"
 #include "cli/local_file.h"
 
 namespace glovebox::cli {
@@ -43,18 +42,8 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   }
   if (!values.empty()) body["args"] = std::move(values);
   TRY(engine, EngineClient::open(context));
-  TRY(tar, FolderTar::open(folder));
-  Meter meter("send " + folder, 0);
-  std::uint64_t sent = 0;
-  auto next = [&]() -> Result<std::string> {
-    TRY(piece, tar.read());
-    meter.show(sent += piece.size());
-    return piece;
-  };
-  auto uploaded = engine->upload("POST", "/images/contexts", next, std::nullopt);
-  meter.end();
-  if (!uploaded) return std::move(uploaded.error()).with("send " + folder);
-  if (const json::value* id = uploaded->if_contains("context")) body["context"] = *id;
+  TRY(sent, send_context(*engine, folder));
+  body["context"] = sent;
   TRY(image, follow_image_job(*engine, "/images/builds", json::serialize(body), out), "build ",
       *name);
   out.object(image);

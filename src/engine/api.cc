@@ -56,6 +56,7 @@ constexpr Row kLifecycle[] = {
     {"POST", "/images/pull", pull_image, Body::whole, kSmall},
     {"POST", "/images/contexts", put_context, Body::stream, 0, true},
     {"POST", "/images/builds", build_image, Body::whole, kStart},
+    {"POST", "/images/debian", make_debian, Body::whole, kStart},
     {"GET", "/images/{image}", get_image},
     {"DELETE", "/images/{image}", remove_image},
     {"DELETE", "/sandbox-images/{image}", remove_image},  // the SDK's name for it
@@ -144,7 +145,9 @@ constexpr Row kDataPlane[] = {
 // them broke is nobody's business: the answer is the one that whoever comes a moment later gets.
 Reply overtaken(ApiState& api, Task<Response> answer, std::string sandbox) {
   auto answered = co_await std::move(answer);
-  if (answered || sandbox.empty()) co_return answered;
+  if (answered) co_return answered;
+  // (Within a sandbox it may be its own disk that is full.)
+  if (sandbox.empty()) co_return said_of_disk(std::move(answered.error()));
   const Error& error = answered.error();
   if (error.code != Code::unavailable && error.code != Code::internal) co_return answered;
   auto record = api.engine.get(sandbox);
@@ -210,6 +213,14 @@ Task<RunningBox> box_of(ApiState& api, const Request& request, Purpose purpose) 
   }
   CO_TRY(hand, co_await api.engine.hand(record->id, purpose));
   co_return RunningBox{std::move(*record), std::move(hand)};
+}
+
+// Whatever noticed it first.
+Error said_of_disk(Error error) {
+  if (error.tag != "ENOSPC" && error.tag != "EDQUOT") return error;
+  error.tag = "DISK_FULL";
+  error.what += ": delete sandboxes, snapshots or images, or make room on the disk";
+  return error;
 }
 
 Error after_effect(Error error) {

@@ -51,7 +51,7 @@ Task<void> carry_out(ApiState& api, Job& job, Work work) {
   if (image) {
     job.say("done", encode(*image, api.engine.images().records().users_of(image->root)));
   } else {
-    const Error& error = image.error();
+    const Error error = said_of_disk(std::move(image.error()));
     job.say("error", json::serialize(json::object{
                          {"error", error.what},
                          {"code", error.tag.empty() ? std::string(name(error.code)) : error.tag},
@@ -112,6 +112,26 @@ Result<std::string> text(json::object& body, std::string_view name) {
   if (found == body.end() || found->value().is_null()) return std::string();
   if (!found->value().is_string()) return Error{Code::invalid, str(name, ": must be a text")};
   std::string out(found->value().as_string());
+  body.erase(found);
+  return out;
+}
+Result<bool> flag(json::object& body, std::string_view name) {
+  auto found = body.find(name);
+  if (found == body.end() || found->value().is_null()) return false;
+  if (!found->value().is_bool()) return Error{Code::invalid, str(name, ": must be true or false")};
+  bool set = found->value().as_bool();
+  body.erase(found);
+  return set;
+}
+Result<std::vector<std::string>> texts(json::object& body, std::string_view name) {
+  std::vector<std::string> out;
+  auto found = body.find(name);
+  if (found == body.end() || found->value().is_null()) return out;
+  if (!found->value().is_array()) return Error{Code::invalid, str(name, ": must be an array")};
+  for (const json::value& item : found->value().get_array()) {
+    if (!item.is_string()) return Error{Code::invalid, str(name, ": must have texts only")};
+    out.emplace_back(item.as_string());
+  }
   body.erase(found);
   return out;
 }
@@ -186,11 +206,8 @@ Reply build_image(ApiState& api, Request request) {
     CO_TRY(found, text(body, name));
     *into = std::move(found);
   }
-  if (auto found = body.find("fresh"); found != body.end()) {
-    if (!found->value().is_bool()) co_return Error{Code::invalid, "fresh: must be true or false"};
-    wanted.fresh = found->value().as_bool();
-    body.erase(found);
-  }
+  CO_TRY(fresh, flag(body, "fresh"));
+  wanted.fresh = fresh;
   if (auto found = body.find("args"); found != body.end()) {
     if (!found->value().is_object()) co_return Error{Code::invalid, "args: must be an object"};
     for (const auto& [key, value] : found->value().as_object()) {
@@ -204,6 +221,33 @@ Reply build_image(ApiState& api, Request request) {
   CO_TRY_DO(api.engine.images().check_name(wanted.name));
   co_return stream_of(api, [&api, wanted](Images::Progress progress) {
     return build(api, wanted, std::move(progress));
+  });
+}
+
+static Task<ImageRecord> debian(ApiState& api, Images::Debian wanted, Images::Progress progress) {
+  return api.engine.images().debian(std::move(wanted), std::move(progress));
+}
+
+Reply make_debian(ApiState& api, Request request) {
+  CO_TRY(body, body_of(request));
+  Images::Debian wanted;
+  for (auto [name, into] : {std::pair{"name", &wanted.name},
+                            {"suite", &wanted.suite},
+                            {"mirror", &wanted.mirror},
+                            {"context", &wanted.context}}) {
+    CO_TRY(found, text(body, name));
+    if (!found.empty()) *into = std::move(found);
+  }
+  CO_TRY(packages, texts(body, "packages"));
+  CO_TRY(unsigned_packages, flag(body, "unsigned"));
+  CO_TRY_DO(nothing_else(body));
+  wanted.packages = std::move(packages);
+  wanted.unsigned_packages = unsigned_packages;
+  CO_TRY_DO(Images::check_debian(wanted));
+  if (wanted.name.empty()) wanted.name = "debian:" + wanted.suite;
+  CO_TRY_DO(api.engine.images().check_name(wanted.name));
+  co_return stream_of(api, [&api, wanted](Images::Progress progress) {
+    return debian(api, wanted, std::move(progress));
   });
 }
 

@@ -69,6 +69,9 @@ class Operation {
   bool ended_ = false, let_go_ = false;
 };
 
+// A disk that is full is told the same way by all.
+Error said_of_disk(Error error);
+
 // Statuses that make clients try again are not for requests that may have had their effect.
 Error after_effect(Error error);
 
@@ -124,6 +127,7 @@ Reply import_image(ApiState& api, http::Request request);
 Reply pull_image(ApiState& api, http::Request request);
 Reply put_context(ApiState& api, http::Request request);
 Reply build_image(ApiState& api, http::Request request);
+Reply make_debian(ApiState& api, http::Request request);
 
 // api_volumes.cc
 Reply create_volume(ApiState& api, http::Request request);

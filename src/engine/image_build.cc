@@ -205,9 +205,10 @@ void Builder::stand_on(const std::string& root) {
 // Nothing, or nothing over the machine's own image.
 Task<std::string> Builder::empty_root(std::string kind) {
   std::string key = Sha256().field("empty").field(kind).hex();
-  if (images_.has_root(key)) co_return key;
-  CO_TRY(draft, co_await images_.draft(""));
-  CO_TRY_DO(co_await images_.keep(std::move(draft), {key, "", 0, 0}));
+  if (!images_.has_root(key)) {
+    CO_TRY(draft, co_await images_.draft(""));
+    CO_TRY_DO(co_await images_.keep(std::move(draft), {key, "", 0, 0}));
+  }
   if (kind == "host") co_return key;
   co_return co_await images_.finished(key);
 }

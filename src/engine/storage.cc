@@ -320,6 +320,9 @@ Result<void> Storage::tend() {
   TRY(now, room());
   pool_size.set(static_cast<std::int64_t>(now.size));
   pool_free.set(static_cast<std::int64_t>(now.free));
+  // What was deleted counts as room once the file system has committed it, which it is in no hurry
+  // to do.
+  if (!check_room()) (void)commit();
   if (!file_) return ok;
   std::uint64_t wanted = wanted_size(allocated_of(file_.get()), now.below);
   // Not for every gigabyte that somebody else writes or deletes.

@@ -16,6 +16,17 @@ constexpr std::uint64_t kMaxNotes = 20;
 constexpr std::size_t kMaxText = 500;
 }  // namespace
 
+void Report::set_limits(Limits limits, int tree) {
+  limits_ = limits;
+  tree_ = tree;
+  if (tree >= 0) free_before_ = free_now();
+}
+
+std::uint64_t Report::free_now() const {
+  struct statvfs info{};
+  return ::fstatvfs(tree_, &info) < 0 ? 0 : info.f_bavail * info.f_frsize;
+}
+
 Result<void> Report::add_bytes(std::uint64_t n) {
   if (n > limits_.bytes - std::min(bytes_, limits_.bytes))
     return Error{Code::too_large, str("it unpacks to more than ", limits_.bytes, " bytes")};
@@ -42,9 +53,9 @@ Result<void> Report::check_room() {
   }
   if (tree_ < 0 || passed - looked_at_ < kLookEvery) return ok;
   looked_at_ = passed;
-  struct statvfs info{};
-  if (::fstatvfs(tree_, &info) < 0) return sys_error("look at free space");
-  if (info.f_bavail * info.f_frsize < limits_.reserve)
+  // What is not on the disk yet, the file system counts as free.
+  const std::uint64_t left = std::min(free_now(), free_before_ - std::min(free_before_, passed));
+  if (left < limits_.reserve)
     return Error{Code::exhausted, "the disk is full but for its reserve", "DISK_FULL"};
   return ok;
 }

@@ -22,7 +22,7 @@ class Report {
     std::uint64_t bytes = 0, entries = 0;
     std::uint64_t reserve = 0;  // bytes that stay free in the tree's file system
   };
-  void set_limits(Limits limits, int tree) { limits_ = limits, tree_ = tree; }
+  void set_limits(Limits limits, int tree);
   Result<void> add_bytes(std::uint64_t n);
   Result<void> check_length(std::uint64_t n) const;  // of one file, holes and all
   Result<void> add_entry();
@@ -35,9 +35,11 @@ class Report {
 
  private:
   Result<void> check_room();
+  std::uint64_t free_now() const;
   void line(std::string text);
   int fd_, tree_ = -1;
   Limits limits_;
+  std::uint64_t free_before_ = 0;
   std::uint64_t bytes_ = 0, entries_ = 0, looked_at_ = 0, told_at_ = 0, notes_ = 0;
 };
 

@@ -120,4 +120,5 @@ def test_nothing_shows_outside(tmp):
         check.done()
 
 
-run(test_full_disk, test_directory_on_btrfs, test_nothing_shows_outside)
+if __name__ == "__main__":
+    run(test_full_disk, test_directory_on_btrfs, test_nothing_shows_outside)
