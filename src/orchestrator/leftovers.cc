@@ -57,7 +57,9 @@ Task<void> remove_box(Impl impl, Leftover one, std::string why) {
               {{"box", box->id}, {"name", one.box}, {"session", one.session}, {"why", why}});
   }
   CO_FAULT("orchestrator.after_clean");
-  co_return impl->journal.box_gone(one.session);
+  // Volumes that stay for ever need no memory that grows for as long.
+  co_return impl->options.keep.volumes_for > 0ms ? impl->journal.box_gone(one.session)
+                                                 : impl->journal.all_gone(one.session);
 }
 
 Task<void> remove_volumes(Impl impl, Leftover one) {

@@ -270,44 +270,47 @@ Task<void> place_one(Fill fill, const SessionSource& source, std::string part) {
 
 std::string part_of(std::size_t number) { return str(kParts, number); }
 
-// Numbers of the sources whose target is there already: left by an earlier box in a volume of the
-// session's. What was begun and not finished is not among them.
-Task<std::vector<bool>> already_there(Fill fill) {
+struct Found {
+  bool placed = false;      // all of them, at an earlier time
+  std::vector<bool> there;  // left by an earlier box in a volume of the session's
+};
+Task<Found> look(Fill fill) {
   const auto& sources = fill->state->sources.all;
-  std::vector<std::string> args;
+  std::vector<std::string> args{std::string(kMark), fill->state->session};
   for (std::size_t i = 0; i < sources.size(); ++i) {
     args.push_back(part_of(i));
     args.push_back(sources[i].target);
   }
   CO_TRY(said, co_await script(fill, kThere, std::move(args)));
-  std::vector<bool> there(sources.size(), false);
-  for (const std::string& line : split(said, '\n'))
-    if (auto number = parse_int<std::size_t>(trim(line)); number && *number < there.size())
-      there[*number] = true;
-  co_return there;
+  Found found{.there = std::vector<bool>(sources.size(), false)};
+  for (const std::string& line : split(said, '\n')) {
+    if (line == "placed") found.placed = true;
+    if (auto number = parse_int<std::size_t>(line); number && *number < found.there.size())
+      found.there[*number] = true;
+  }
+  co_return found;
 }
 
 Task<void> place_all(Fill fill) {
-  CO_TRY(there, co_await already_there(fill));
-  for (std::size_t i = 0; i < there.size(); ++i)
-    if (!there[i]) CO_TRY_DO(co_await place_one(fill, fill->state->sources.all[i], part_of(i)));
-  co_return co_await carry(fill, std::string(kMark), source_of(fill->state->session + "\n"));
+  CO_TRY(found, co_await look(fill));
+  if (found.placed) co_return ok;
+  for (std::size_t i = 0; i < found.there.size(); ++i)
+    if (!found.there[i])
+      CO_TRY_DO(co_await place_one(fill, fill->state->sources.all[i], part_of(i)));
+  CO_TRY_DO(co_await carry(fill, std::string(kMark), source_of(fill->state->session)));
+  log::info("session.files", {{"session", fill->state->session},
+                              {"box", fill->box},
+                              {"bytes", fill->state->policy.bytes - fill->left}});
+  co_return ok;
 }
 
 Task<void> place_files(State state, std::string box) {
-  // A snapshot may bring another session's mark with it.
-  CO_TRY(mark, co_await state->boxes->api().read(box, std::string(kMark)));
-  if (mark && trim(*mark) == state->session) co_return ok;
   auto fill = std::make_shared<Filling>(Filling{state, box, state->policy.bytes});
   auto placed = co_await runner::within(place_all(fill), state->policy.time);
   if (!placed && placed.error().code == Code::timeout)
     placed = lasting(str("not all could be fetched within ", state->policy.time.count() / 1000,
                          " s (orchestrator.session_files_secs)"));
   if (!placed && placed.error().code != Code::cancelled) failed_total.add();
-  if (placed)
-    log::info(
-        "session.files",
-        {{"session", state->session}, {"box", box}, {"bytes", state->policy.bytes - fill->left}});
   co_return placed;
 }
 

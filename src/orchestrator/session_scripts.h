@@ -7,9 +7,12 @@
 
 namespace glovebox::orchestrator {
 
-// PART TARGET …: the numbers of those whose target is there and whose part is not. An empty
-// directory is nothing yet: it may be the work directory, or a volume's.
+// MARK SESSION, PART TARGET …: "placed" where the mark is the session's (a snapshot may bring
+// another's with it); else the numbers of those whose target is there and whose part is not. An
+// empty directory is nothing yet: it may be the work directory, or a volume's.
 inline constexpr std::string_view kThere = R"sh(
+if [ -f "$1" ] && [ "$(head -c 300 -- "$1")" = "$2" ]; then echo placed; exit; fi
+shift 2
 n=0
 while [ $# -gt 1 ]; do
   if [ ! -e "$1" ] && { [ -e "$2" ] || [ -L "$2" ]; }; then
