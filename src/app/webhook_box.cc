@@ -6,6 +6,7 @@
 #include "app/config.h"
 #include "app/state.h"
 #include "app/up.h"
+#include "app/well_known.h"
 #include "cli/brain_client.h"
 #include "cli/commands.h"
 #include "cli/engine_client.h"
@@ -64,6 +65,8 @@ Result<Place> find_place(const cli::Context& context) {
   Place place{.config = std::move(config)};
   place.name = place.config.orchestrator.webhook_sandbox_name;
   place.own_brain = !context.variable("ANTHROPIC_ENVIRONMENT_KEY");
+  // Whose queue it is, which a steward is told; the key stays here.
+  if (!place.own_brain) TRY_DO(take_well_known(place.config, context.env));
   TRY(url, address_of(place.config));
   place.url = std::move(url);
   TRY(engine, cli::EngineClient::open(context));

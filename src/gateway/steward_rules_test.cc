@@ -2,8 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "http/router.h"
-#include "net/task.h"
+#include "gateway/uplink_test_parts.h"
 
 namespace glovebox::gateway {
 namespace {
@@ -29,23 +28,13 @@ StewardRecords knows() {
   return std::move(*records);
 }
 
-http::Router router() {
-  std::vector<http::Route> routes;
-  for (const StewardRule& rule : steward_rules()) {
-    http::Route route{.method = std::string(rule.method), .pattern = std::string(rule.pattern)};
-    route.handler = [](http::Request) -> Task<http::Response> { std::abort(); };
-    routes.push_back(std::move(route));
-  }
-  return http::Router(std::move(routes));
-}
-
 struct Asked {
   std::string method, target, body, box;
 };
 
 // As the server and the uplink do: the route first, then the rule.
 Result<Outgoing> judge(Asked asked) {
-  static const http::Router kRouter = router();
+  static const http::Router kRouter = router_of(steward_rules());
   http::Request request{.method = asked.method, .body = asked.body};
   if (!asked.box.empty()) request.headers.set("X-Tensorlake-Sandbox-Id", asked.box);
   const std::size_t mark = asked.target.find('?');

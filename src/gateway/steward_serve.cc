@@ -353,14 +353,8 @@ std::unique_ptr<http::Server> serve_steward(const std::shared_ptr<Uplink::Impl>&
     };
     routes.push_back(std::move(route));
   }
-  http::ServerOptions options;
-  options.head_limit = 16 * 1024;
-  options.max_headers = 64;
+  http::ServerOptions options = server_options(impl->limits);
   options.max_connections = impl->steward->options.connections;
-  options.head_deadline = impl->limits.head;
-  options.body_deadline = impl->limits.piece;
-  options.write_deadline = impl->limits.write;
-  options.idle_deadline = impl->limits.idle;
   options.dress = dress;
   return std::make_unique<http::Server>(impl->loop, std::move(routes), std::move(options));
 }

@@ -1,12 +1,9 @@
 #include "gateway/steward.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
-#include "gateway/uplink.h"
+#include "gateway/uplink_test_parts.h"
 #include "http/client.h"
-#include "net/stream.h"
-#include "net/task.h"
 
 namespace glovebox::gateway {
 namespace {
@@ -81,15 +78,7 @@ class StewardTest : public ::testing::Test {
   }
   // The engine hands the listener over before it answers.
   Response opened() {
-    auto fd = net::Listener::bind(net::Address{.host = "127.0.0.1"});
-    EXPECT_TRUE(fd);
-    sockaddr_in own{};
-    socklen_t size = sizeof own;
-    ::getsockname(fd->get(), reinterpret_cast<sockaddr*>(&own), &size);
-    std::vector<Fd> fds;
-    fds.push_back(std::move(*fd));
-    EXPECT_TRUE(uplink_.take_listener("uplink hooksid", std::move(fds)));
-    inside_ = str("http://127.0.0.1:", ntohs(own.sin_port));
+    inside_ = hand_over_listener(uplink_, "hooksid");
     opened_.notify();
     return http::json(200, R"({"url":"","program":""})");
   }

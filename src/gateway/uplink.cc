@@ -88,6 +88,18 @@ Uplink::Uplink(net::Loop& loop, UplinkLimits limits)
 
 Uplink::~Uplink() { impl_->tasks.cancel(); }
 
+http::ServerOptions server_options(const UplinkLimits& limits) {
+  http::ServerOptions options;
+  options.head_limit = 16 * 1024;
+  options.max_headers = 64;
+  options.max_connections = limits.connections;
+  options.head_deadline = limits.head;
+  options.body_deadline = limits.piece;
+  options.write_deadline = limits.write;
+  options.idle_deadline = limits.idle;
+  return options;
+}
+
 Result<void> grant_box(Uplink::Impl& impl, const std::string& box, Grant grant) {
   if (!plain_id(box)) return Error{Code::invalid, "the box's id is none"};
   if (impl.closing) return Error{Code::unavailable, "the uplink stops"};

@@ -42,23 +42,12 @@ Task<http::Response> drain(std::weak_ptr<Uplink::Impl> weak) {
   co_return http::json(200, R"({"status":"queued"})");
 }
 
-http::ServerOptions options_of(const UplinkLimits& limits) {
-  http::ServerOptions options;
-  options.head_limit = 8 * 1024;
-  options.max_headers = 32;
-  options.max_connections = limits.connections;
-  options.head_deadline = limits.head;
-  options.body_deadline = limits.piece;
-  options.write_deadline = limits.write;
-  options.idle_deadline = limits.idle;
-  return options;
-}
-
 std::unique_ptr<http::Server> serve_hints(const Impl& impl) {
   std::vector<http::Route> routes{
       {"POST", "/drain", http::Body::whole,
        [impl = std::weak_ptr(impl)](http::Request) { return drain(impl); }, 1024}};
-  return std::make_unique<http::Server>(impl->loop, std::move(routes), options_of(impl->limits));
+  return std::make_unique<http::Server>(impl->loop, std::move(routes),
+                                        server_options(impl->limits));
 }
 
 struct Hearer {

@@ -62,6 +62,7 @@ struct Uplink::Impl {
 };
 
 // uplink.cc
+http::ServerOptions server_options(const UplinkLimits& limits);  // towards boxes
 Result<void> grant_box(Uplink::Impl& impl, const std::string& box, Grant grant);
 Result<Uplink::Status> renew_box(Uplink::Impl& impl, const std::string& box, std::string_view work);
 void revoke_box(Uplink::Impl& impl, const std::string& box, std::string_view work);

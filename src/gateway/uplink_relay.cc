@@ -177,14 +177,7 @@ void dress(Response& response, std::string_view request_id) {
 }
 
 http::ServerOptions options_of(const UplinkLimits& limits) {
-  http::ServerOptions options;
-  options.head_limit = 16 * 1024;
-  options.max_headers = 64;
-  options.max_connections = limits.connections;
-  options.head_deadline = limits.head;
-  options.body_deadline = limits.piece;
-  options.write_deadline = limits.write;
-  options.idle_deadline = limits.idle;
+  http::ServerOptions options = server_options(limits);
   options.dress = dress;
   return options;
 }

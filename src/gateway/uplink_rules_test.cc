@@ -4,8 +4,7 @@
 
 #include "gateway/redactor.h"
 #include "gateway/uplink_body.h"
-#include "http/router.h"
-#include "net/task.h"
+#include "gateway/uplink_test_parts.h"
 
 namespace glovebox::gateway {
 namespace {
@@ -22,16 +21,6 @@ Grant grant() {
   return grant;
 }
 
-http::Router router() {
-  std::vector<http::Route> routes;
-  for (const Rule& rule : rules()) {
-    http::Route route{.method = std::string(rule.method), .pattern = std::string(rule.pattern)};
-    route.handler = [](http::Request) -> Task<http::Response> { std::abort(); };
-    routes.push_back(std::move(route));
-  }
-  return http::Router(std::move(routes));
-}
-
 struct Asked {
   std::string method, target, body;
   http::Headers headers;
@@ -39,7 +28,7 @@ struct Asked {
 
 // As the server and the uplink do: the route first, then the rule.
 Result<Outgoing> judge(Asked asked) {
-  static const http::Router kRouter = router();
+  static const http::Router kRouter = router_of(rules());
   http::Request request{.method = asked.method, .headers = asked.headers, .body = asked.body};
   const std::size_t mark = asked.target.find('?');
   request.path = asked.target.substr(0, mark);

@@ -1,11 +1,9 @@
 #include "gateway/uplink.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
+#include "gateway/uplink_test_parts.h"
 #include "http/client.h"
-#include "net/stream.h"
-#include "net/task.h"
 
 namespace glovebox::gateway {
 namespace {
@@ -69,18 +67,7 @@ class UplinkTest : public ::testing::Test {
     return grant;
   }
   // As the engine hands one over.
-  std::string listen(const std::string& box = "box1") {
-    auto fd = net::Listener::bind(net::Address{.host = "127.0.0.1"});
-    EXPECT_TRUE(fd);
-    sockaddr_in own{};
-    socklen_t size = sizeof own;
-    ::getsockname(fd->get(), reinterpret_cast<sockaddr*>(&own), &size);
-    std::vector<Fd> fds;
-    fds.push_back(std::move(*fd));
-    auto taken = uplink_.take_listener("uplink " + box, std::move(fds));
-    EXPECT_TRUE(taken) << taken.error().what;
-    return str("http://127.0.0.1:", ntohs(own.sin_port));
-  }
+  std::string listen(const std::string& box = "box1") { return hand_over_listener(uplink_, box); }
   http::Client& client(const std::string& url) {
     clients_.push_back(std::make_unique<http::Client>(loop_, *http::Url::parse(url)));
     return *clients_.back();
