@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "cli/suggest.h"
 #include "http/client.h"
+#include "net/also_trust.h"
 #include "net/stream.h"
 #include "sys/tree.h"
 #include "wire/sandbox.h"
@@ -418,7 +419,11 @@ Result<void> apply_environment(Config& config, const cli::Environment& env) {
   return check(config);
 }
 
-std::string ingress_certificate(const Config& config) { return config.state + "/ingress/ca.pem"; }
+// The ingress, which strangers talk to, can write that file: it speaks for its own names alone.
+std::string ingress_certificate(const Config& config) {
+  return net::AlsoTrust{.file = config.state + "/ingress/ca.pem", .domain = config.ingress.domain}
+      .text();
+}
 
 Result<Config> load_config(const cli::Context& context) {
   Config config;

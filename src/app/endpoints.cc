@@ -17,6 +17,7 @@ std::string encode(const Endpoints& endpoints, const std::string& state) {
     parts[part.name] = std::move(entry);
   }
   json::object out{{"pid", endpoints.pid}, {"state", state}, {"started_ms", endpoints.started_ms}};
+  if (!endpoints.ingress_domain.empty()) out["ingress_domain"] = endpoints.ingress_domain;
   out["parts"] = std::move(parts);
   return json::serialize(out) + "\n";
 }
@@ -27,6 +28,8 @@ Result<Endpoints> decode_endpoints(const std::string& text) {
     Endpoints out;
     out.pid = root.at("pid").to_number<pid_t>();
     out.started_ms = root.at("started_ms").to_number<std::int64_t>();
+    if (const json::value* domain = root.as_object().if_contains("ingress_domain"))
+      out.ingress_domain = std::string(domain->as_string());
     for (const auto& member : root.at("parts").as_object()) {
       const json::object& entry = member.value().as_object();
       PartStatus part{.name = std::string(member.key()),

@@ -70,6 +70,7 @@ struct Endpoints {
   pid_t pid = 0;
   std::int64_t started_ms = 0;
   std::vector<PartStatus> parts;
+  std::string ingress_domain = {};  // whose names the ingress' certificate counts for
 };
 std::string encode(const Endpoints& endpoints, const std::string& state);
 Result<Endpoints> decode_endpoints(const std::string& json);

@@ -105,12 +105,14 @@ TEST_F(State, AnEnvironmentHasOneOrchestratorOnAMachine) {
 TEST_F(State, EndpointsComeBackAsWritten) {
   Endpoints written{.pid = 7,
                     .started_ms = 5,
-                    .parts = {{"engine", "http://127.0.0.1:1", 8, 6, 2, "exit code 1"}}};
+                    .parts = {{"engine", "http://127.0.0.1:1", 8, 6, 2, "exit code 1"}},
+                    .ingress_domain = "boxes.example.org"};
   ASSERT_TRUE(write_endpoints(dir_, written));
   auto read = read_endpoints(dir_);
   ASSERT_TRUE(read) << read.error().what;
   EXPECT_EQ(encode(*read, dir_), encode(written, dir_));
   EXPECT_EQ(read->parts[0].problem, "exit code 1");
+  EXPECT_EQ(read->ingress_domain, "boxes.example.org");
   EXPECT_FALSE(decode_endpoints("{\"pid\":\"x\"}"));
 }
 

@@ -208,7 +208,9 @@ Supervisor::Time Supervisor::next_due(Time now) const {
 }
 
 void Supervisor::publish() {
-  Endpoints endpoints{.pid = ::getpid(), .started_ms = started_ms_};
+  Endpoints endpoints{.pid = ::getpid(),
+                      .started_ms = started_ms_,
+                      .ingress_domain = options_.config.ingress.domain};
   for (const Part& part : parts_) endpoints.parts.push_back(part.status);
   auto written = write_endpoints(options_.config.state, endpoints);
   if (!written) log::error("endpoints.write", {{"error", written.error().what}});

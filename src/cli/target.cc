@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/str.h"
+#include "net/also_trust.h"
 
 namespace glovebox::cli {
 
@@ -28,25 +29,28 @@ struct Part {
 };
 constexpr Part kEngine{"engine", "TENSORLAKE_API_URL"}, kBrain{"brain", "GLOVEBOX_BRAIN_URL"};
 
-// {"parts": {"engine": {"url": …}}}
-Result<std::string> written_url(const std::string& state, const Part& part) {
-  auto text = read_file(str(state, "/run/endpoints.json"));
-  if (!text) {
-    if (text.error().code == Code::not_found)
-      return Error{Code::unavailable, str("no ", part.name, " runs in ", state,
-                                          "; start it with: glovebox up --detach (or say where "
-                                          "one is: --url, ",
-                                          part.variable, ")")};
-    return std::move(text.error());
-  }
+// Of {"parts": {"engine": {"url": …}}, "ingress_domain": …}, by its JSON pointer.
+Result<std::string> written(const std::string& state, std::string_view pointer) {
+  TRY(text, read_file(str(state, "/run/endpoints.json")));
   boost::system::error_code wrong;
-  json::value parsed = json::parse(*text, wrong);
-  const json::value* url =
-      wrong ? nullptr : parsed.find_pointer(str("/parts/", part.name, "/url"), wrong);
-  if (!url || !url->is_string())
-    return Error{Code::unavailable, str(state, "/run/endpoints.json names no ", part.name,
-                                        "; 'glovebox status' says which parts run")};
-  return std::string(url->as_string());
+  json::value parsed = json::parse(text, wrong);
+  const json::value* found = wrong ? nullptr : parsed.find_pointer(pointer, wrong);
+  if (!found || !found->is_string())
+    return Error{Code::unavailable, str(state, "/run/endpoints.json has no ", pointer)};
+  return std::string(found->as_string());
+}
+
+Result<std::string> written_url(const std::string& state, const Part& part) {
+  auto url = written(state, str("/parts/", part.name, "/url"));
+  if (url) return url;
+  if (url.error().code == Code::not_found)
+    return Error{Code::unavailable, str("no ", part.name, " runs in ", state,
+                                        "; start it with: glovebox up --detach (or say where "
+                                        "one is: --url, ",
+                                        part.variable, ")")};
+  if (url.error().code != Code::unavailable) return url;
+  return Error{Code::unavailable, str(state, "/run/endpoints.json names no ", part.name,
+                                      "; 'glovebox status' says which parts run")};
 }
 
 // The key of this machine's instance; empty: there is no such instance, ask without.
@@ -119,7 +123,12 @@ bool is_loopback(std::string_view host) {
 std::string trusted_certificates(const Context& context) {
   if (auto file = context.variable("GLOVEBOX_CA_FILE")) return *file;
   auto state = context.state_dir();
-  return state ? str(*state, "/ingress/ca.pem") : "";
+  if (!state) return "";
+  // The ingress, which strangers talk to, can write that file: it speaks for its own names alone.
+  auto domain = written(*state, "/ingress_domain");
+  if (!domain) return "";
+  return net::AlsoTrust{.file = str(*state, "/ingress/ca.pem"), .domain = std::move(*domain)}
+      .text();
 }
 
 Result<Target> find_engine(const Context& context) { return find(context, kEngine, engine_key); }

@@ -101,6 +101,14 @@ TEST_F(Target, WithoutABrainSaysHowToStartOne) {
   EXPECT_NE(find_brain(context()).error().what.find("glovebox up --detach"), std::string::npos);
 }
 
+TEST_F(Target, TheIngressCertificateCountsForItsOwnDomainAlone) {
+  EXPECT_EQ(trusted_certificates(context()), "");  // nobody says for which
+  std::ofstream(state_ + "/run/endpoints.json")
+      << R"({"pid":1,"ingress_domain":"boxes.example.org","parts":{}})";
+  EXPECT_EQ(trusted_certificates(context()), "boxes.example.org=" + state_ + "/ingress/ca.pem");
+  EXPECT_EQ(trusted_certificates(context({{"GLOVEBOX_CA_FILE", "/some/ca.pem"}})), "/some/ca.pem");
+}
+
 TEST_F(Target, MalformedUrlIsWrongUsage) {
   Context given = context();
   given.url = "not a url";

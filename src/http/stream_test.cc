@@ -512,6 +512,25 @@ TEST(Tls, ServesAndIsVerified) {
   test.run(call_over_tls(test, cert.cert()));
 }
 
+Task<void> trust_for(TestServer& test, std::string file) {
+  Url url = url_of(test.address, "https");
+  url.host = "localhost";
+  for (std::string trust : {"localhost=", "", "example.org=", "glovebox.localhost="}) {
+    Client client(test.loop, url, {}, {.also_trust = trust + file});
+    auto answer = co_await client.call("GET", "/pieces");
+    EXPECT_EQ(answer.has_value(), trust.empty() || trust == "localhost=") << trust;
+  }
+  co_return ok;
+}
+
+TEST(Tls, WhatIsTrustedForADomainCountsForItsNamesAlone) {
+  net::TestCert cert;
+  ServerOptions options;
+  options.tls = *net::TlsServer::load(cert.cert(), cert.key());
+  TestServer test(routes(), options);
+  test.run(trust_for(test, cert.cert()));
+}
+
 Task<void> call_over_unix(TestServer& test, std::string path) {
   CO_TRY_DO(test.server.listen(net::Address{.unix_path = path}));
   CO_TRY(url, Url::parse("unix:" + path));

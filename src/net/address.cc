@@ -1,5 +1,6 @@
 #include <arpa/inet.h>
 
+#include "net/also_trust.h"
 #include "net/stream.h"
 
 namespace glovebox::net {
@@ -28,6 +29,23 @@ Result<Address> Address::parse(std::string_view text) {
   address.host = host;
   address.port = *port;
   return address;
+}
+
+AlsoTrust AlsoTrust::parse(std::string_view text) {
+  const std::size_t mark = text.find("=/");
+  if (text.starts_with('/') || mark == text.npos) return {.file = std::string(text), .domain = ""};
+  return {.file = std::string(text.substr(mark + 1)), .domain = std::string(text.substr(0, mark))};
+}
+
+std::string AlsoTrust::text() const { return domain.empty() ? file : str(domain, '=', file); }
+
+bool AlsoTrust::counts_for(std::string_view host) const {
+  if (domain.empty()) return true;
+  std::string name = lower(host);
+  if (name.ends_with('.')) name.pop_back();
+  if (!name.ends_with(domain)) return false;
+  name.resize(name.size() - domain.size());
+  return name.empty() || name.ends_with('.');
 }
 
 bool Address::is_loopback() const {

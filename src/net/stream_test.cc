@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/temp_dir.h"
+#include "net/also_trust.h"
 #include "net/task.h"
 #include "net/test_cert.h"
 
@@ -73,6 +74,21 @@ TEST(Address, KnowsWhatIsLoopback) {
   for (std::string text :
        {"0.0.0.0:1", "10.0.0.1:1", "[::]:1", "128.0.0.1:1", "localhost.example.org:1"})
     EXPECT_FALSE(Address::parse(text)->is_loopback()) << text;
+}
+
+TEST(AlsoTrust, IsForADomainAndTheNamesBelowIt) {
+  const AlsoTrust trust{.file = "ca.pem", .domain = "boxes.example.org"};
+  for (auto host : {"boxes.example.org", "api.boxes.example.org", "API.Boxes.Example.ORG",
+                    "8080-x.boxes.example.org.", "a.b.boxes.example.org"})
+    EXPECT_TRUE(trust.counts_for(host)) << host;
+  for (auto host : {"example.org", "notboxes.example.org", "boxes.example.org.evil.net", "", ".",
+                    "api.anthropic.com", "127.0.0.1", "localhost", "oxes.example.org"})
+    EXPECT_FALSE(trust.counts_for(host)) << host;
+  EXPECT_TRUE(AlsoTrust::parse("/ca.pem").counts_for("api.anthropic.com"));
+  for (const char* text : {"/ca.pem", "ca.pem", "", "/odd=/ca.pem", "boxes.example.org=/ca.pem"})
+    EXPECT_EQ(AlsoTrust::parse(text).text(), text);
+  EXPECT_EQ(AlsoTrust::parse("boxes.example.org=/a/ca.pem").file, "/a/ca.pem");
+  EXPECT_EQ(AlsoTrust::parse("/odd=/ca.pem").domain, "");
 }
 
 struct Pair {

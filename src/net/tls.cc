@@ -5,6 +5,7 @@
 #include <boost/asio/ip/address.hpp>
 #include <map>
 
+#include "net/also_trust.h"
 #include "net/deadline.h"
 #include "net/openssl.h"
 #include "net/stream.h"
@@ -330,6 +331,8 @@ Task<Accepted> accept_either(std::unique_ptr<Stream> plain, std::shared_ptr<TlsS
 
 Task<std::unique_ptr<Stream>> tls_connect(std::unique_ptr<Stream> plain, std::string host,
                                           TlsClient tls, Millis limit) {
+  AlsoTrust also = AlsoTrust::parse(tls.also_trust);
+  tls.also_trust = also.counts_for(host) ? std::move(also.file) : "";
   CO_TRY(context, client_context(tls));
   Ssl ssl(::SSL_new(context));
   ::SSL_set_connect_state(ssl.get());
