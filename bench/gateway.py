@@ -42,7 +42,7 @@ os.environ["GLOVEBOX_BIN"] = os.path.join(BUILD, "bin")
 sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 from fake_messages import FakeMessages, stream, text, tool  # noqa: E402
-from modes import WebhookSandbox  # noqa: E402
+from modes import WebhookSandbox, WebhookSandboxOutside  # noqa: E402
 from report import alone, paired, publish, summary, when  # noqa: E402
 from sessions import Brain  # noqa: E402
 
@@ -304,7 +304,7 @@ def measure_wake(tmp, gb, rows):
     rows.append(alone("  the last of them", [max(crowd) for crowd in crowds]))
 
 
-def measure_webhook(tmp, gb, rows, fake):
+def measure_webhook(tmp, gb, rows, fake, runner, where):
     """From the moment the brain has stored what somebody said, which makes it send a signed webhook, to the moment it has stored the first
     tool's result: the receiver's sandbox wakes, work is claimed, a sandbox for the session is made, the model (a fake one) is asked."""
     brain = Brain(gb.brain.url, gb.brain_key)
@@ -319,32 +319,39 @@ def measure_webhook(tmp, gb, rows, fake):
         return when(first["user.tool_result"]) - when(first["user.message"])
 
     asleep, awake = [], []
-    with WebhookSandbox(gb, brain, tmp) as mode:
+    with runner(gb, brain, tmp) as mode:
         once()
         for _ in range(max(3, ARGS.wakes // 3)):
             mode.asleep()
             asleep.append(once())
             awake.append(once())
-    rows.append(alone("webhook to the first tool result, the receiver asleep", asleep))
+    rows.append(alone(f"webhook to the first tool result, runner {where}, receiver asleep", asleep))
     rows.append(alone("  the receiver awake", awake))
 
 
 LOOSE = {"GLOVEBOX_INGRESS_SOURCE_REQUESTS_PER_SECOND": "1000000", "GLOVEBOX_INGRESS_SOURCE_WAKES_PER_MINUTE": "1000000",
          "GLOVEBOX_INGRESS_ACCESS_LOG": "false"}
 PARTS = {"proxy": (measure_proxy, {}), "wake": (measure_wake, {"GLOVEBOX_ENGINE_PAUSE_AFTER_SECS": "1"})}
+RUNNERS = {"inside": WebhookSandbox, "outside": WebhookSandboxOutside}
+
+
+@contextlib.contextmanager
+def instance(**how):
+    with tempfile.TemporaryDirectory(prefix="gb-bench-") as tmp:
+        os.chmod(tmp, 0o755)
+        with harness.Glovebox(tmp, **how) as gb:
+            yield tmp, gb
 
 
 def started(name, rows):
     """Each in an instance of its own."""
-    with tempfile.TemporaryDirectory(prefix="gb-bench-") as tmp, contextlib.ExitStack() as stack:
-        os.chmod(tmp, 0o755)
-        if name == "webhook":
-            fake = stack.enter_context(FakeMessages())
-            gb = stack.enter_context(harness.Glovebox(tmp, environment=WebhookSandbox.settings, parts=WebhookSandbox.parts, model=(fake.url, fake.key)))
-            return measure_webhook(tmp, gb, rows, fake)
+    if name != "webhook":
         function, settings = PARTS[name]
-        gb = stack.enter_context(harness.Glovebox(tmp, environment=LOOSE | settings, parts=["engine", "ingress"]))
-        function(tmp, gb, rows)
+        with instance(environment=LOOSE | settings, parts=["engine", "ingress"]) as (tmp, gb):
+            return function(tmp, gb, rows)
+    for where, runner in RUNNERS.items():
+        with FakeMessages() as fake, instance(environment=runner.settings, parts=runner.parts, model=(fake.url, fake.key)) as (tmp, gb):
+            measure_webhook(tmp, gb, rows, fake, runner, where)
 
 
 def main():

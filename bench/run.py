@@ -96,7 +96,7 @@ class Bench:
         found = {name: [] for name in ("snapshot, against podman commit", "delete of a snapshot, against podman rmi", "suspend, against podman pause",
                                        "first output in a suspended one, against podman unpause and exec", "delete, against podman rm")}
         for turn in range(rounds + 1):
-            box, container = self.create(), podman.start()
+            box, container = self.create(name=f"bench-life-{turn}"), podman.start()
             storage.fill(self, box, storage.FEW)
             podman.do("exec", container, "/usr/bin/python3", "-c", storage.MAKE_FILES.format(count=storage.FEW))
             made, took = storage.snapshot(self, box)
