@@ -282,6 +282,26 @@ TEST(Stream, NothingThatCameIsOverlooked) {
   }
 }
 
+// A read stops at an urgent byte, and what lies behind it makes no event of its own.
+Task<void> read_past_urgent(Loop& loop, bool turn_before) {
+  CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+  CO_TRY_DO(co_await pair.server->write_all("before", 5s));
+  EXPECT_EQ(::send(pair.server->socket(), "!", 1, MSG_OOB), 1);
+  CO_TRY_DO(co_await pair.server->write_all("behind", 5s));
+  if (turn_before) CO_TRY_DO(co_await sleep(5ms));
+  CO_TRY(all, co_await read_text(*pair.client, 12));
+  EXPECT_EQ(all, "beforebehind");
+  co_return ok;
+}
+
+TEST(Stream, UrgentBytesDoNotHideWhatIsBehindThem) {
+  for (bool turn_before : {false, true}) {
+    Loop loop;
+    auto ran = run(loop, read_past_urgent(loop, turn_before));
+    EXPECT_TRUE(ran) << ran.error().what;
+  }
+}
+
 Task<void> send_all(std::shared_ptr<Stream> to, std::string what) {
   CO_TRY_DO(co_await to->write_all(what, 5s));
   to->shutdown_write();

@@ -81,6 +81,7 @@ void Reactor::shutdown() {
     Waiter& waiter = *all_.front().waiter;
     waiter.among_all.unlink();
     waiter.place.unlink();
+    asio::get_associated_cancellation_slot(*waiter.handler).clear();
     auto dropped = std::move(*waiter.handler);
     waiter.handler.reset();
   }
@@ -118,6 +119,16 @@ void Reactor::resume(Waiter& waiter) {
   resumed();  // and the waiter is gone
 }
 
+// However a round ends, also by an exception out of a handler of somebody's: the loop goes on.
+struct Reactor::Settled {
+  Reactor& reactor;
+  ~Settled() {
+    reactor.looking_ = false;
+    if (!reactor.ready_.empty()) reactor.schedule();
+    if (reactor.sleeping_ > 0) reactor.arm();
+  }
+};
+
 // Those who are ready now: who becomes ready meanwhile has its turn after everybody else.
 void Reactor::resume_ready() {
   Link end{nullptr};
@@ -129,8 +140,8 @@ void Reactor::schedule() {
   if (std::exchange(scheduled_, true) || over_) return;
   asio::post(io_, [this] {
     scheduled_ = false;
+    const Settled settled(*this);
     resume_ready();
-    if (!ready_.empty()) schedule();
   });
 }
 
@@ -140,8 +151,8 @@ void Reactor::arm() {
                       [this](boost::system::error_code error) {
                         armed_ = false;
                         if (over_) return;
+                        const Settled settled(*this);
                         if (!error) look();
-                        if (sleeping_ > 0) arm();
                       });
 }
 
@@ -159,8 +170,6 @@ void Reactor::look() {
     if (count <= 0 && ready_.empty()) break;
     resume_ready();
   }
-  looking_ = false;
-  if (!ready_.empty()) schedule();
 }
 
 void Reactor::expire() {
@@ -205,7 +214,7 @@ Watched* Watched::at(int fd) {
 }
 
 Result<void> Watched::begin() {
-  events = EPOLLIN | EPOLLRDHUP;
+  events = EPOLLIN | EPOLLRDHUP | EPOLLPRI;
   epoll_event event{events | EPOLLET, {}};
   event.data.ptr = this;
   if (::epoll_ctl(reactor.watched_.native_handle(), EPOLL_CTL_ADD, fd, &event) < 0) {
@@ -247,7 +256,7 @@ void Watched::tell(Side& side) {
 
 void Watched::came(std::uint32_t what) {
   const bool broken = what & (EPOLLERR | EPOLLHUP);
-  ended |= broken || (what & EPOLLRDHUP);
+  unsure |= broken || (what & (EPOLLRDHUP | EPOLLPRI));
   if (broken || (what & (EPOLLIN | EPOLLRDHUP))) tell(reading);
   if (broken || (what & EPOLLOUT)) tell(writing);
 }

@@ -94,7 +94,7 @@ class Watched {
   void ask_anew(Descriptor::For what);
   // While nothing has come trying is no use.
   bool may_have(Descriptor::For what) const {
-    return ended || (what == kRead ? reading : writing).may_have;
+    return unsure || (what == kRead ? reading : writing).may_have;
   }
   void found_nothing(Descriptor::For what) { side(what).may_have = false; }
 
@@ -119,7 +119,9 @@ class Watched {
   const int fd;
   std::uint32_t events = 0;  // writing is watched from the first wait for it
   Side reading, writing;
-  bool ended = false;      // by the other side: nothing more will come to say that there is an end
+  // By the other side: nothing more will come to say that there is an end. Or urgent bytes came, at
+  // which a read stops short.
+  bool unsure = false;
   bool eventless = false;  // a regular file, say: always ready
 };
 
@@ -144,6 +146,7 @@ class Reactor final : public boost::asio::execution_context::service {
   void look();      // what there is
   void schedule();  // who is ready
   void resume_ready();
+  struct Settled;
   void expire();
   void set_alarm();
 
