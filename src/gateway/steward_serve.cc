@@ -172,7 +172,8 @@ Task<Response> find(CallPtr call) {
   }
   CO_TRY(is_own, records.recognise(record.name, record.id, record.created_at));
   if (!is_own)
-    co_return Error{Code::conflict,
+    // What its session's calls are then answered with: waiting would not change it.
+    co_return Error{Code::forbidden,
                     str("a sandbox named ", asked,
                         " is there, and was not made from here: glovebox sandbox rm ", asked)};
   co_return http::json(200, short_record("id", record));

@@ -208,7 +208,7 @@ Task<void> StewardTest::others_box() {
   CO_TRY_DO(co_await await_way());
   engine_box_ = "boxb";
   CO_TRY(found, co_await say("GET", "/sandboxes/agent-a"));
-  EXPECT_EQ(found.status, 409) << found.body;
+  EXPECT_EQ(found.status, 403) << found.body;
   EXPECT_TRUE(found.body.contains("glovebox sandbox rm")) << found.body;
   CO_TRY(removed, co_await say("DELETE", "/sandboxes/boxb"));
   EXPECT_EQ(removed.status, 404);
