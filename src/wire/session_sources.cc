@@ -186,6 +186,9 @@ Result<void> add_sources(SessionSources& into, std::string_view key, std::string
   if (!git && !is_key(key, kFiles)) return ok;
   for (std::string_view word : words(value)) {
     const std::string text = valid_utf8(word);
+    if (text != word ||
+        std::ranges::any_of(word, [](unsigned char c) { return c < ' ' || c == 127; }))
+      return Error{Code::invalid, str(key, ": must be plain text")};
     TRY(source, read_entry(word, git), key, ": '", text, "'");
     if (std::ranges::find(into.all, source.target, &SessionSource::target) != into.all.end())
       return Error{Code::invalid, str(key, ": two are to go to ", source.target)};

@@ -75,6 +75,8 @@ TEST(SessionSources, WhatIsNoSourceIsRefusedByName) {
       {"glovebox.files", "x=volume:/etc"},
       {"glovebox.files", "dir:seeds/../.."},
       {"glovebox.files", "dir:"},
+      {"glovebox.files", "dir:seeds/a\x01"},
+      {"glovebox.files", "volume:\xff/x"},
       {"glovebox.files", "x=file_1 x=file_2"},
       {"glovebox.git", "ssh://git@example.com/x"},
       {"glovebox.git", "git@example.com:x/y.git"},
