@@ -2,7 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/engine_client.h"
-#include "cli/sandbox_port.h"
+#include "cli/json_text.h"
 
 namespace glovebox::cli {
 
@@ -13,22 +13,24 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   TRY_DO(args.done());
   TRY(engine, EngineClient::open(context));
   TRY(record, engine->get(name), "show ", name);
-  const json::value* open = record.if_contains("allow_unauthenticated_access");
-  const char* access = open && open->is_bool() && open->get_bool() ? "open" : "token";
+  TRY(listed, engine->request("GET", str("/sandboxes/", http::encode_path(name), "/ports")),
+      "ports of ", name);
   const json::value* given = record.if_contains("name");
   const json::value& label =
       given && given->is_string() && !given->get_string().empty() ? *given : record["id"];
   json::array items;
-  for (int port : exposed_ports(record))
-    items.push_back(json::object{{"port", port},
-                                 {"access", access},
-                                 {"host", str(port, '-', std::string_view(label.get_string()))}});
-  out.list(items,
-           {{"PORT", [](const json::object& item) { return json::serialize(item.at("port")); }},
-            {"ACCESS",
-             [](const json::object& item) { return std::string(item.at("access").as_string()); }},
-            {"HOST (below the ingress's domain)",
-             [](const json::object& item) { return std::string(item.at("host").as_string()); }}});
+  const json::value* ports = listed.if_contains("ports");
+  if (ports && ports->is_array())
+    for (const json::value& port : ports->get_array()) {
+      if (!port.is_object()) continue;
+      json::object item = port.get_object();
+      item["host"] = str(text_of(item, "port"), '-', std::string_view(label.get_string()));
+      items.push_back(std::move(item));
+    }
+  out.list(items, {{"PORT", [](const json::object& item) { return text_of(item, "port"); }},
+                   {"ACCESS", [](const json::object& item) { return text_of(item, "access"); }},
+                   {"HOST (below the ingress's domain)",
+                    [](const json::object& item) { return text_of(item, "host"); }}});
   return 0;
 }
 
