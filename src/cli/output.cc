@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cerrno>
+#include <ctime>
 
 #include "base/str.h"
 
@@ -21,6 +22,17 @@ std::size_t width(std::string_view text) {
       std::ranges::count_if(text, [](char c) { return (c & '\xc0') != '\x80'; }));
 }
 
+// A point in time as the engine gives it, in milliseconds: "created_at".
+std::optional<std::string> time_text(std::string_view key, const json::value& value) {
+  const auto* ms = value.if_int64();
+  if (!ms || *ms <= 0 || !key.ends_with("_at")) return std::nullopt;
+  const std::time_t seconds = *ms / 1000;
+  std::tm here{};
+  ::localtime_r(&seconds, &here);
+  char text[40];
+  return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %Z", &here));
+}
+
 std::string cell_text(const json::value& value) {
   if (value.is_string()) return printable(std::string_view(value.as_string()));
   if (value.is_array()) {
@@ -29,8 +41,20 @@ std::string cell_text(const json::value& value) {
       out += str(out.empty() ? "" : " ", cell_text(item));
     return out;
   }
+  if (value.is_object()) {  // a record in a record: cpus=1 memory_mb=1024
+    std::string out;
+    for (const auto& member : value.as_object())
+      if (!member.value().is_null())
+        out += str(out.empty() ? "" : " ", printable(member.key()), "=", cell_text(member.value()));
+    return out;
+  }
   if (value.is_double()) return str(value.as_double());  // Boost would print 1E0
   return printable(json::serialize(value));
+}
+
+bool of_objects(const json::value& value) {
+  const json::array* items = value.if_array();
+  return items && !items->empty() && items->front().is_object();
 }
 
 }  // namespace
@@ -68,7 +92,16 @@ void Output::object(const json::object& value) {
   for (const auto& member : value) {
     if (member.value().is_null()) continue;
     std::string_view key = member.key();
-    text += str(key, std::string(widest - width(key) + 2, ' '), cell_text(member.value()), "\n");
+    std::string before = str(key, std::string(widest - width(key) + 2, ' '));
+    if (of_objects(member.value())) {
+      for (const json::value& item : member.value().as_array()) {
+        text += str(before, cell_text(item), "\n");
+        before.assign(widest + 2, ' ');
+      }
+      continue;
+    }
+    auto time = time_text(key, member.value());
+    text += str(before, time ? *time : cell_text(member.value()), "\n");
   }
   put(text);
 }

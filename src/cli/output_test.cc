@@ -26,6 +26,21 @@ TEST(Output, ObjectIsLinesForPeopleAndOneDocumentForPrograms) {
   EXPECT_EQ(boost::json::parse(json.out), boost::json::value(object));
 }
 
+TEST(Output, RecordsInARecordAreLinesOfTheirOwnForPeopleAndTimesAreDates) {
+  ::setenv("TZ", "UTC", 1);
+  ::tzset();
+  Captured text;
+  text.output(Output::Format::text)
+      .object({{"resources", {{"cpus", 1.0}, {"name", nullptr}, {"disk_mb", 1024}}},
+               {"created_at", 1795279556686},
+               {"listed", {{{"id", "a"}}, {{"id", "b"}}}}});
+  EXPECT_EQ(text.out,
+            "resources   cpus=1 disk_mb=1024\n"
+            "created_at  2026-11-21 16:45:56 UTC\n"
+            "listed      id=a\n"
+            "            id=b\n");
+}
+
 TEST(Output, ListIsATableWithoutTrailingBlanks) {
   Captured text;
   auto cell = [](const boost::json::object& item) { return std::string(item.at("n").as_string()); };
