@@ -44,14 +44,22 @@ struct Style {
   bool times = false, speakers = true;
 };
 
+// An archive on its way out, for instance, which a terminal would be full of.
+bool binary(const std::string& body) { return body.find('\0') != body.npos; }
+
 void show(const json::object& line, const Style& style, Output& out) {
   if (out.json()) return out.text(json::serialize(line) + "\n");
   std::string text;
   if (style.times)
-    if (auto ms = parse_int<std::int64_t>(text_of(line, "timestamp"))) text += clock_of(*ms) + "  ";
+    if (auto ms = parse_int<std::int64_t>(text_of(line, "timestamp")))
+      text += (*ms > 0 ? clock_of(*ms) : std::string(23, ' ')) + "  ";  // of what is missing
   const bool is_error = text_of(line, "level") == std::to_string(kErrorLevel);
   if (style.speakers) text += str(printable(speaker(line)), is_error ? " ! " : " | ");
-  out.text(str(text, printable(text_of(line, "body")), "\n"));
+  const std::string body = text_of(line, "body");
+  out.text(
+      str(text,
+          binary(body) ? str("[", human_bytes(body.size()), " that are no text]") : printable(body),
+          "\n"));
 }
 
 // The processes that are meant by a pid, a name, or the id that the logs give them.
