@@ -52,9 +52,10 @@ const Command kImageImport{
         "image import FILE [--name=NAME] [--suite=SUITE] [--mirror=URL] [--include=PACKAGE]... "
         "[--unsigned]",
     .help =
-        "Make an image of an archive: a root file system as a tar, an OCI layout, or what 'docker\n"
-        "save' writes; plain or compressed with gzip, bzip2, xz or zstd. - reads stdin.\n"
+        "Make an image of an archive, or a minimal Debian.\n"
         "\n"
+        "FILE is a root file system as a tar, an OCI layout, or what 'docker save' writes; plain\n"
+        "or compressed with gzip, bzip2, xz or zstd. - reads stdin.\n"
         "A root tarball needs --name; the others are called what they say, unless told otherwise.\n"
         "Devices, absolute names and names with '..' are refused.\n"
         "\n"

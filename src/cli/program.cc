@@ -54,14 +54,26 @@ std::vector<std::string> names(Commands commands) {
   return out;
 }
 
+// The first sentence of a command's help. "ghcr.io" ends none, nor does a line that goes on.
+std::string summary(const Command& command) {
+  std::string text;
+  for (char c : command.help) {
+    if (c == '\n' && text.ends_with('\n')) break;  // an empty line: there was no full stop
+    if ((c == '\n' || c == ' ') && text.ends_with('.')) break;
+    text += c;
+  }
+  while (text.ends_with('\n') || (text.ends_with('.') && !text.ends_with("..."))) text.pop_back();
+  std::ranges::replace(text, '\n', ' ');
+  return text;
+}
+
 // "glovebox help sessions": the commands that begin so; "" where there are none.
 std::string group_text(Commands commands, const std::vector<std::string>& words) {
   std::string first, text;
   for (const std::string& word : words) first += word + ' ';
   for (const Command* command : commands)
     if (command->kind == Command::Kind::normal && command->name.starts_with(first))
-      text += str("usage: glovebox ", command->usage, "\n    ",
-                  command->help.substr(0, command->help.find_first_of(".\n")), "\n");
+      text += str("usage: glovebox ", command->usage, "\n    ", summary(*command), "\n");
   return text;
 }
 
@@ -106,7 +118,8 @@ Result<int> run(Commands commands, Context& context, Args& global, std::vector<s
   }
   if (!command) return unknown_command(commands, words);
   if (help) {
-    out.text(help_text(*command));
+    std::string below = group_text(commands, words);  // 'session' has 'session outputs'
+    out.text(str(help_text(*command), below.empty() ? "" : "\n", below));
     return 0;
   }
   auto with_usage = [&](Error error) {
@@ -157,9 +170,8 @@ std::string help_text(Commands commands) {
   std::string text = "Glovebox: sealed boxes for AI agents.\n\nusage: glovebox COMMAND …\n\n";
   for (const Command* command : commands) {
     if (command->kind != Command::Kind::normal) continue;
-    std::string_view first = command->help.substr(0, command->help.find_first_of(".\n"));
-    text +=
-        str("  ", command->name, std::string(widest - command->name.size() + 2, ' '), first, "\n");
+    text += str("  ", command->name, std::string(widest - command->name.size() + 2, ' '),
+                summary(*command), "\n");
   }
   text += str(
       "\nEvery command takes:\n"
