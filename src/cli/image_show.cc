@@ -9,8 +9,13 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   TRY(name, args.positional("IMAGE"));
   TRY_DO(args.done());
   TRY(engine, EngineClient::open(context));
-  TRY(image, engine->request("GET", "/images/" + http::encode_path(name)));
-  out.object(image);
+  auto image = engine->request("GET", "/images/" + http::encode_path(name));
+  if (!image && image.error().code == Code::not_found && name == "host")
+    return Error{
+        Code::not_found,
+        "'host' is no imported image: it is this machine's own programs, and always there"};
+  if (!image) return std::move(image.error());
+  out.object(*image);
   return 0;
 }
 

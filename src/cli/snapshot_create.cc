@@ -25,9 +25,9 @@ const Command kSnapshotCreate{
     .help =
         "Keep the files of a sandbox as they are now.\n"
         "\n"
-        "Its processes go on; they stand still for a few milliseconds. A snapshot outlives its "
-        "sandbox; see\n"
-        "'sandbox create --snapshot', 'sandbox fork' and 'snapshot rollback'.",
+        "Its processes go on; they stand still for a few milliseconds. One that is suspended has\n"
+        "to be resumed first. A snapshot outlives its sandbox; see 'sandbox create --snapshot',\n"
+        "'sandbox fork' and 'snapshot rollback'.",
     .run = run};
 
 }  // namespace glovebox::cli

@@ -28,6 +28,11 @@ static Result<int> detach(Context& context, Args& args, Output& out) {
   TRY(sandbox, args.positional("SANDBOX"));
   TRY(path, args.positional("PATH"));
   TRY_DO(args.done());
+  if (!path.starts_with('/'))
+    return usage_error(str("'", path,
+                           "' is no path such as /mnt/data: a sandbox may have a volume "
+                           "at several; 'glovebox sandbox show ",
+                           sandbox, "' lists them"));
   TRY(engine, EngineClient::open(context));
   TRY(record,
       engine->request("DELETE", file_systems_of(sandbox),
