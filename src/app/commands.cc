@@ -12,7 +12,7 @@ cli::Commands all_commands() {
     auto clients = cli::commands();
     all.insert(all.end(), clients.begin(), clients.end());
     for (const cli::Command* rare :
-         {&kWorkerPoll, &kWorkerRun, &kOrchestrate, &kCa, &kPrune, &kCompletion})
+         {&kWorkerPoll, &kWorkerRun, &kOrchestrate, &kSettings, &kCa, &kPrune, &kCompletion})
       all.push_back(rare);
     for (const cli::Command* internal :
          {&kSupervise, &kEngineDaemon, &kBrainDaemon, &kOrchestratorDaemon, &kUplinkDaemon,

@@ -8,7 +8,7 @@ namespace glovebox::app {
 
 extern const cli::Command kUp, kDown, kStatus, kDoctor, kSupervise, kEngineDaemon, kBrainDaemon,
     kOrchestratorDaemon, kUplinkDaemon, kResolverDaemon, kIngressDaemon, kProbe, kOrchestrate,
-    kPrune, kCompletion, kWorkerPoll, kWorkerRun, kReceive, kCa;
+    kPrune, kCompletion, kWorkerPoll, kWorkerRun, kReceive, kCa, kSettings;
 cli::Commands all_commands();
 
 }  // namespace glovebox::app

@@ -462,6 +462,15 @@ std::vector<std::string> exported(const Config& config, std::string_view section
   return out;
 }
 
+std::vector<ShownSetting> shown(const Config& config) {
+  Config copy = config, usual;
+  std::vector<ShownSetting> out;
+  for (const Setting& setting : kSettings)
+    out.push_back({std::string(setting.key), text_of(copy, setting), text_of(usual, setting),
+                   setting.variable()});
+  return out;
+}
+
 Result<std::optional<std::string>> configured_state(const cli::Context& context) {
   auto file = read_config_file(context);
   // Who may not read the file can still be a client.

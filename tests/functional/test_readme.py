@@ -2,6 +2,7 @@
 labels: privileged
 """
 import glob
+import json
 import os
 import pty
 import re
@@ -53,6 +54,21 @@ def test_what_documents_mention_exists():
             if not os.path.exists(os.path.join(os.path.dirname(path), target)):
                 wrong.append(f"{name}: link to {target}")
     assert not wrong, "no such thing:\n  " + "\n  ".join(wrong)
+
+
+def test_all_settings_are_described():
+    """The configuration in src/app/README.md names each setting, and none that is not there."""
+    with open(os.path.join(ROOT, "src/app/README.md")) as file:
+        block = re.search(r"```toml\n(.*?)```", file.read(), re.S).group(1)
+    described, section = set(), ""
+    for line in block.splitlines():
+        if head := re.match(r"\[(\w+)\]", line):
+            section = head.group(1) + "."
+        elif key := re.match(r"(\w+) *=", line):
+            described.add(section + key.group(1))
+    listed = subprocess.run([PROGRAM, "settings", "--json", "--config=/dev/null"], capture_output=True, text=True, check=True)
+    there = {setting["setting"] for setting in json.loads(listed.stdout)}
+    assert described == there, f"not described: {there - described}; not there: {described - there}"
 
 
 def try_it():
@@ -110,4 +126,4 @@ def test_first_steps_work(tmp):
                 assert "Linux" in shown, shown
 
 
-run(test_what_documents_mention_exists, test_first_steps_work)
+run(test_what_documents_mention_exists, test_all_settings_are_described, test_first_steps_work)
