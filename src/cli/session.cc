@@ -56,6 +56,14 @@ Result<json::object> create(BrainClient& brain, const Context& context, const Ar
   TRY(environment_id, brain.environment_id(environment));
   json::object body{{"agent", agent_id}, {"environment_id", environment_id}};
   if (auto title = args.option("--title")) body["title"] = *title;
+  json::object metadata;
+  for (const std::string& text : args.options("--metadata")) {
+    const std::size_t equals = text.find('=');
+    if (equals == 0 || equals == text.npos)
+      return usage_error(str("--metadata: '", text, "' is not KEY=VALUE"));
+    metadata[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  if (!metadata.empty()) body["metadata"] = std::move(metadata);
   return brain.post("/v1/sessions", json::serialize(body));
 }
 
@@ -79,8 +87,9 @@ Result<int> run(Context& context, Args& args, Output& out) {
   if (!prompt && !session)
     return usage_error(
         "what shall it do? Give a PROMPT, or - to read it from stdin, or set the variable PROMPT");
-  if (session && (args.option("--agent") || args.option("--environment") || args.option("--title")))
-    return usage_error("--agent, --environment and --title are for a new session");
+  if (session && (args.option("--agent") || args.option("--environment") ||
+                  args.option("--title") || !args.options("--metadata").empty()))
+    return usage_error("--agent, --environment, --title and --metadata are for a new session");
   TRY(lost_after, parse_duration(args.option("--retry-for").value_or("5m")), "--retry-for");
   bool ours = !context.url && !context.variable("GLOVEBOX_BRAIN_URL");
   if (ours && context.ensure_started) TRY_DO(context.ensure_started(context, out));
@@ -130,7 +139,8 @@ const Command kSession{
     .name = "session",
     .usage =
         "session [PROMPT] [--session=SESSION] [--agent=AGENT] [--environment=ENVIRONMENT] "
-        "[--title=TEXT] [--prompt-file=FILE] [--retry-for=DURATION] [--no-color] [-- PROMPT]",
+        "[--title=TEXT] [--metadata=KEY=VALUE]... [--prompt-file=FILE] [--retry-for=DURATION] "
+        "[--no-color] [-- PROMPT]",
     .help =
         "Give an agent something to do and follow it to the end.\n"
         "\n"
@@ -141,6 +151,8 @@ const Command kSession{
         "says\n"
         "how to answer. --json prints the session and then its events, one per line; a pipe alone\n"
         "changes nothing.\n"
+        "--metadata says what the session's sandbox is made of, such as session.image=NAME or\n"
+        "glovebox.git=https://…, as far as the operator offers it (docs/session-policy.md).\n"
         "Ctrl-C interrupts the turn and shows its end; a second one leaves, and the session goes "
         "on.\n"
         "A connection that breaks is made anew, for --retry-for (5m), and nothing is missed or "

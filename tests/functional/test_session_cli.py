@@ -85,6 +85,10 @@ def driving(gb, brain, check):
         first, *events = [json.loads(line) for line in done.stdout.splitlines()]
         equal(first["type"], "session")
         equal([e["id"] for e in events if "id" in e], [e["id"] for e in brain.events(first["id"])])
+    with check("--metadata is the new session's, values with = in them too"):
+        done = ok(gb.cli("session", "--json", "--metadata=session.box=ephemeral", "--metadata=note=a=b", "run `pwd`"))
+        assert json.loads(done.stdout.splitlines()[0])["metadata"] == {"session.box": "ephemeral", "note": "a=b"}, done.stdout
+        assert gb.cli("session", "--metadata=novalue", "hi").returncode == 2
     with check("without a prompt it follows what is there"):
         done = ok(gb.cli("session", f"--session={session}"))
         in_order(done.stdout, "· done (end_turn)")
