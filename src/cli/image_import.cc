@@ -1,4 +1,5 @@
 #include <boost/json.hpp>
+#include <filesystem>
 
 #include "cli/archive_import.h"
 #include "cli/build_context.h"
@@ -24,6 +25,13 @@ static Result<int> import_debian(Context& context, const Args& args, Output& out
     if (mirror->contains("://")) {
       body["mirror"] = *mirror;
     } else {
+      // Said before packages are sent, not out of apt's words after it.
+      const std::string suite = args.option("--suite").value_or("bookworm");
+      std::error_code wrong;
+      if (std::filesystem::is_directory(*mirror, wrong) &&
+          !std::filesystem::is_directory(str(*mirror, "/dists/", suite), wrong))
+        return Error{Code::not_found, str(*mirror, " is no mirror of ", suite, ": there is no ",
+                                          "dists/", suite, " in it")};
       TRY(sent, send_context(*engine, *mirror));
       body["context"] = sent;
     }

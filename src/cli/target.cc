@@ -49,8 +49,10 @@ Result<std::string> written_url(const std::string& state, const Part& part) {
                                         "one is: --url, ",
                                         part.variable, ")")};
   if (url.error().code != Code::unavailable) return url;
-  return Error{Code::unavailable, str(state, "/run/endpoints.json names no ", part.name,
-                                      "; 'glovebox status' says which parts run")};
+  return Error{
+      Code::unavailable,
+      str("no ", part.name, " runs in ", state, ", though other parts do: they were started ",
+          "without ('glovebox status' says which; 'glovebox down' and 'up' start all)")};
 }
 
 // The key of this machine's instance; empty: there is no such instance, ask without.

@@ -96,7 +96,7 @@ TEST_F(Target, ABrainOnThisMachineThatWasNamedTakesAKeyOfOurs) {
 
 TEST_F(Target, WithoutABrainSaysHowToStartOne) {
   up("http://127.0.0.1:8410");  // an engine alone
-  EXPECT_NE(find_brain(context()).error().what.find("names no brain"), std::string::npos);
+  EXPECT_NE(find_brain(context()).error().what.find("no brain runs"), std::string::npos);
   fs::remove(state_ + "/run/endpoints.json");
   EXPECT_NE(find_brain(context()).error().what.find("glovebox up --detach"), std::string::npos);
 }
