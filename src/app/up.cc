@@ -39,6 +39,9 @@ void print(cli::Output& out, const std::string& endpoints_json) {
     const json::value& url = part.value().as_object().at("url");
     shown[part.key()] = url.as_string().empty() ? json::value("running") : url;
   }
+  // A sandbox takes the work, and that is not made by starting.
+  if (shown.contains("uplink") && !shown.contains("orchestrator"))
+    shown["work"] = "taken in a sandbox: glovebox orchestrate --mode=webhook-sandbox";
   std::string_view state = object["state"].as_string();
   std::string option = state == Config().state ? "" : str(" --state=", state);
   shown["clients"] = str("eval \"$(glovebox env", option, ")\"");

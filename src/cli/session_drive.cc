@@ -244,8 +244,8 @@ Task<void> watch_workers(Driver* self) {
     if (text_at(queue, "/depth") == "0" || (polling != "0" && !polling.empty())) continue;
     self->out.note(str("glovebox: nobody takes the tool calls of environment ",
                        printable(self->spec.environment),
-                       ": its worker does not run ('glovebox up' starts one, 'glovebox work "
-                       "stats' shows the queue)"));
+                       ": its worker does not run ('glovebox up' or 'glovebox orchestrate' "
+                       "starts one, 'glovebox work stats' shows the queue)"));
     co_return co_await net::sleep(net::kForever);
   }
 }
