@@ -33,6 +33,15 @@ std::optional<std::string> time_text(std::string_view key, const json::value& va
   return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %Z", &here));
 }
 
+// An object that words with blanks between them can tell.
+bool flat(const json::value& value) {
+  const json::object* object = value.if_object();
+  return object && std::ranges::none_of(*object, [](const auto& member) {
+           const json::string* text = member.value().if_string();
+           return member.value().is_structured() || (text && text->find(' ') != text->npos);
+         });
+}
+
 std::string cell_text(const json::value& value) {
   if (value.is_string()) return printable(std::string_view(value.as_string()));
   if (value.is_array()) {
@@ -41,7 +50,7 @@ std::string cell_text(const json::value& value) {
       out += str(out.empty() ? "" : " ", cell_text(item));
     return out;
   }
-  if (value.is_object()) {  // a record in a record: cpus=1 memory_mb=1024
+  if (flat(value)) {  // a record in a record: cpus=1 memory_mb=1024
     std::string out;
     for (const auto& member : value.as_object())
       if (!member.value().is_null())
