@@ -165,12 +165,14 @@ Result<int> run(Context& context, Args& args, Output& out) {
       if (auto gone = engine->remove(branch.box); !gone)
         out.note(str("glovebox: remove ", branch.box, ": ", gone.error().what));
   if (!ran) return engine->explain(std::move(ran.error()));
-  out.list(told(trial, winner, keep),
-           {{"COMMAND", [](auto& r) { return printable(text_of(r, "command")); }},
-            {"SUCCEEDED", [](auto& r) { return text_of(r, "succeeded"); }},
-            {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
-            {"SECONDS", [](auto& r) { return str(r.at("seconds").as_double()).substr(0, 6); }},
-            {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
+  out.list(
+      told(trial, winner, keep),
+      {{"COMMAND", [](auto& r) { return printable(text_of(r, "command")); }},
+       {"SUCCEEDED",
+        [](auto& r) { return text_of(r, "winner") == "true" ? "first" : text_of(r, "succeeded"); }},
+       {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
+       {"SECONDS", [](auto& r) { return str(r.at("seconds").as_double()).substr(0, 6); }},
+       {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
   if (!winner) out.note("glovebox: none succeeded");
   return winner ? 0 : 1;
 }
@@ -190,7 +192,8 @@ const Command kSandboxTry{
         "was\n"
         "first, the copying counted. Exit code 1: none has. The copies are removed, also after "
         "Ctrl-C;\n"
-        "should this be killed they go when they have been idle, as sandboxes without a name do.",
+        "should this be killed they go when they have been idle, as sandboxes without a name do.\n"
+        "What each said last, up to 4 KiB, is 'output' of --json.",
     .run = run};
 
 }  // namespace glovebox::cli

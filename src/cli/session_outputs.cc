@@ -100,7 +100,8 @@ Result<int> run(Context& context, Args& args, Output& out) {
   if (!known) return std::move(known.error());
   TRY(reader, Reader::open(*engine, volume));
   if (to) {
-    TRY_DO(copy_tree_out(*engine, {reader.id(), std::string(wire::kOutputsPath)}, {"", *to}, out),
+    TRY_DO(copy_tree_out(*engine, {reader.id(), std::string(wire::kOutputsPath)}, {"", *to}, out,
+                         Onto::merged),
            "copy to ", *to);
     return 0;
   }

@@ -84,11 +84,12 @@ Result<void> copy_tree_in(EngineClient& engine, const CopyEnd& from, const CopyE
 }
 
 Result<void> copy_tree_out(EngineClient& engine, const CopyEnd& from, const CopyEnd& to,
-                           Output& out) {
+                           Output& out, Onto onto) {
   if (to.is_stream()) return usage_error("a directory does not go to stdout: use exec with tar");
   std::string dir = to.path;
   struct stat there{};
-  if (::stat(dir.c_str(), &there) == 0 && S_ISDIR(there.st_mode)) dir += "/" + name_of(from.path);
+  if (onto == Onto::below && ::stat(dir.c_str(), &there) == 0 && S_ISDIR(there.st_mode))
+    dir += "/" + name_of(from.path);
   std::error_code wrong;
   std::filesystem::create_directories(dir, wrong);
   if (wrong) return sys_error(str("make ", dir), wrong.value());
