@@ -84,12 +84,15 @@ bool harmless(const std::string& name) {
 }
 
 // What becomes of an entry here. False: it is left out.
-bool tame(archive_entry* entry) {
+bool tame(archive_entry* entry, Links links) {
   const char* name = ::archive_entry_pathname(entry);
   if (!name || !harmless(name)) return false;
   if (const char* link = ::archive_entry_hardlink(entry)) return harmless(link);
   const mode_t type = ::archive_entry_filetype(entry);
   if (type != AE_IFREG && type != AE_IFDIR && type != AE_IFLNK) return false;
+  // Without ".." each link leads downwards, and so does a chain of them.
+  const char* target = type == AE_IFLNK ? ::archive_entry_symlink(entry) : nullptr;
+  if (type == AE_IFLNK && links == Links::downwards && !(target && harmless(target))) return false;
   ::archive_entry_set_perm(entry, ::archive_entry_perm(entry) & 0777);
   ::archive_entry_xattr_clear(entry);
   ::archive_entry_acl_clear(entry);
@@ -102,7 +105,7 @@ void drain(int from) {
   }
 }
 
-Result<Unpacked> unpack(int from) {
+Result<Unpacked> unpack(int from, Links links) {
   Reader reader(::archive_read_new());
   ::archive_read_support_format_tar(reader.get());
   if (::archive_read_open_fd(reader.get(), from, kPiece) != ARCHIVE_OK)
@@ -118,7 +121,7 @@ Result<Unpacked> unpack(int from) {
     const int next = ::archive_read_next_header(reader.get(), &entry);
     if (next == ARCHIVE_EOF) break;
     if (next < ARCHIVE_WARN) return failed(reader.get(), "read the tree");
-    if (!tame(entry)) {
+    if (!tame(entry, links)) {
       ++done.left_out;
       continue;
     }
@@ -176,9 +179,9 @@ Result<void> pack_tree(const std::string& dir, int to) {
   return ok;
 }
 
-Result<Unpacked> unpack_tree(int from, const std::string& dir) {
+Result<Unpacked> unpack_tree(int from, const std::string& dir, Links links) {
   auto there = WorkingIn::enter(dir);
-  auto done = there ? unpack(from) : Result<Unpacked>(std::move(there.error()));
+  auto done = there ? unpack(from, links) : Result<Unpacked>(std::move(there.error()));
   drain(from);  // or the one who writes it would never learn that all is said
   return done;
 }

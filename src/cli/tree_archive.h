@@ -17,6 +17,9 @@ Result<void> pack_tree(const std::string& dir, int to);
 struct Unpacked {
   std::size_t files = 0, left_out = 0;
 };
-Result<Unpacked> unpack_tree(int from, const std::string& dir);
+// Links with an absolute target or a ".." in it are harmless to us, and not to who opens them
+// later.
+enum class Links { all, downwards };
+Result<Unpacked> unpack_tree(int from, const std::string& dir, Links links = Links::all);
 
 }  // namespace glovebox::cli

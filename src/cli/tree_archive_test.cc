@@ -44,7 +44,7 @@ class TreeArchive : public testing::Test {
     mode_t mode = 0644;
   };
   // A stream as somebody hostile makes it; files hold "evil".
-  Result<Unpacked> unpack(const std::vector<Entry>& entries) {
+  Result<Unpacked> unpack(const std::vector<Entry>& entries, Links links = Links::all) {
     int ends[2];
     EXPECT_EQ(::pipe(ends), 0);
     std::thread writer([&] {
@@ -69,7 +69,7 @@ class TreeArchive : public testing::Test {
       ::archive_write_free(tar);
       ::close(ends[1]);
     });
-    auto done = unpack_tree(ends[0], root_ / "to");
+    auto done = unpack_tree(ends[0], root_ / "to", links);
     writer.join();
     ::close(ends[0]);
     return done;
@@ -120,6 +120,17 @@ TEST_F(TreeArchive, NothingIsWrittenThroughALink) {
   EXPECT_EQ(slurp(root_ / "precious"), "mine");
   (void)unpack({{"hard", AE_IFREG, "../precious"}, {"hard"}});
   EXPECT_EQ(slurp(root_ / "precious"), "mine");
+}
+
+TEST_F(TreeArchive, LinksThatLeadOutsideAreLeftOutWhereNobodyWantsThem) {
+  auto done = unpack(
+      {{"far", AE_IFLNK, "/etc/shadow"}, {"up", AE_IFLNK, "a/../../x"}, {"down", AE_IFLNK, "a/b"}},
+      Links::downwards);
+  ASSERT_TRUE(done) << done.error().what;
+  EXPECT_EQ(done->left_out, 2u);
+  EXPECT_FALSE(fs::is_symlink(root_ / "to/far"));
+  EXPECT_FALSE(fs::is_symlink(root_ / "to/up"));
+  EXPECT_TRUE(fs::is_symlink(root_ / "to/down"));
 }
 
 TEST_F(TreeArchive, NoDevicesAndNoSetUserIds) {

@@ -99,7 +99,8 @@ Result<void> copy_tree_out(EngineClient& engine, const CopyEnd& from, const Copy
   TRY(hello, encode(request));
   TRY(pipe, make_pipe());
   std::optional<Result<Unpacked>> unpacked;
-  std::thread unpacker([&] { unpacked = unpack_tree(pipe.read.get(), dir); });
+  const Links links = onto == Onto::merged ? Links::downwards : Links::all;
+  std::thread unpacker([&] { unpacked = unpack_tree(pipe.read.get(), dir, links); });
   auto exited = attach(engine, from.box,
                        {.hello = hello, .forward_stdin = false, .stdout_fd = pipe.write.get()});
   pipe.write.reset();
@@ -107,8 +108,9 @@ Result<void> copy_tree_out(EngineClient& engine, const CopyEnd& from, const Copy
   TRY_DO(check_end(exited));
   if (!*unpacked) return std::move(unpacked->error());
   if ((*unpacked)->left_out > 0)
-    out.note(str("glovebox: ", (*unpacked)->left_out,
-                 " entries were left out: devices, pipes, sockets, or names that lead outside"));
+    out.note(str(
+        "glovebox: ", (*unpacked)->left_out,
+        " entries were left out: devices, pipes, sockets, or names and links that lead outside"));
   return ok;
 }
 

@@ -8,7 +8,8 @@
 namespace glovebox::cli {
 
 Result<void> copy_tree_in(EngineClient& engine, const CopyEnd& from, const CopyEnd& to);
-// Below a directory that is there, as `cp` does it, or with what is there already.
+// Below a directory that is there, as `cp` does it; or with what is there already, and without
+// links that lead out of it.
 enum class Onto { below, merged };
 Result<void> copy_tree_out(EngineClient& engine, const CopyEnd& from, const CopyEnd& to,
                            Output& out, Onto onto = Onto::below);

@@ -63,7 +63,7 @@ def test_outputs(tmp):
             for _ in "once", "and into what is there by then":
                 done = gb.cli("session", "outputs", talk.session, "--to=" + folder)
                 equal(done.returncode, 0, done.stderr)
-            equal(sorted(os.listdir(folder)), ["deep", "link", "report.txt"])
+            equal(sorted(os.listdir(folder)), ["deep", "report.txt"])
             with open(os.path.join(folder, "report.txt")) as file:
                 equal(file.read(), "result\n")
             with open(os.path.join(folder, "deep", "a b")) as file:
