@@ -128,6 +128,9 @@ def join(place, ours, theirs, our_addresses, their_addresses):
 def world():
     place = Place()
     try:
+        for name in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):  # a new network begins with what the machine's has
+            with open("/proc/sys/net/" + name, "w") as file:
+                file.write("0")
         join(place, "up0", "down0", [f"{HOST}/24", f"{HOST6}/64"], [f"{GATEWAY}/24", f"{GATEWAY6}/64"])
         for address in (PUBLIC, PUBLIC_2, PUBLIC6, PRIVATE, METADATA, CARRIER):
             place.ip("address", "add", f"{address}/{ipaddress.ip_address(address).max_prefixlen}", "dev", "lo")
