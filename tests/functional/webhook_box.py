@@ -1,6 +1,8 @@
 """What tests of the receiver in a box share: a stage with sessions of one call each, and the scenarios that both runners play."""
+import hashlib
 import json
 import random
+import re
 import threading
 import time
 
@@ -12,6 +14,12 @@ from support import Checks, api_of, equal, eventually
 CALL = stream(tool("bash", {"command": "echo ran >> runs; wc -l < runs"}))
 
 LONG = stream(tool("bash", {"command": "sleep 6; echo ran >> runs; wc -l < runs"}))
+
+
+def box_name(session):
+    """As the orchestrator makes it, where letters are folded."""
+    name = "agent-" + re.sub("[^a-z0-9]", "-", session.lower())
+    return name[:54].rstrip("-") + "-" + hashlib.sha256(session.encode()).hexdigest()[:8]
 
 
 class Stage:
@@ -29,6 +37,14 @@ class Stage:
     def once(self, session, limit=90):
         results = [plain(e["content"]).strip() for e in lawful(self.brain.settled(session, limit)) if e["type"] == "user.tool_result"]
         equal(results, ["1"], session)
+
+    def refused(self, session, words):
+        """Its call is answered with an error that says this, and so does the session."""
+        self.brain.say(session, "case:one")
+        events = lawful(self.brain.settled(session, 60))
+        (result,) = [e for e in events if e["type"] == "user.tool_result"]
+        assert result["is_error"] and words in plain(result["content"]), result
+        assert [e for e in events if e["type"] == "session.error"], [e["type"] for e in events]
 
     def box(self):
         return api_of(self.gb).box(self.mode.box)
@@ -86,12 +102,13 @@ def everything(gb, stage, mode, check):
     if inside:
         with check("what a session asks for and cannot have its calls are answered with, and the session says so"):
             for key, value, words in (("session.image", "nowhere", "is not offered here"), ("glovebox.files", "a.txt=https://example.com/a.txt", "without network")):
-                session = stage.brain.session(stage.agent, stage.environment, metadata={key: value})["id"]
-                stage.brain.say(session, "case:one")
-                events = lawful(stage.brain.settled(session, 60))
-                (refused,) = [e for e in events if e["type"] == "user.tool_result"]
-                assert refused["is_error"] and words in plain(refused["content"]), refused
-                assert [e for e in events if e["type"] == "session.error"], [e["type"] for e in events]
+                stage.refused(stage.brain.session(stage.agent, stage.environment, metadata={key: value})["id"], words)
+        with check("a sandbox by the name of a session's that somebody else made is left alone, and the session says so"):
+            session = stage.brain.session(stage.agent, stage.environment)["id"]
+            alien = api_of(gb).create(name=box_name(session))
+            stage.refused(session, "was not made from here")
+            equal(api_of(gb).get(alien.id)["status"], "running")
+            alien.delete()
     with check("run again it changes nothing, but takes a new secret without a restart"):
         before = stage.receiver()["pid"]
         mode.launch()
