@@ -15,40 +15,56 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     id TEXT NOT NULL,
     since_ms INTEGER NOT NULL
   );
+)"},
+                                            {2, R"(
+  ALTER TABLE boxes ADD COLUMN work TEXT NOT NULL DEFAULT '';
 )"}};
 
-// An item of before the last so many has ended, or is the queue's again.
-constexpr std::int64_t kKeptItems = 20'000;
+// The engine's answer is waited for that long (steward.cc), and some: what came later is not ours.
+constexpr std::int64_t kAttemptMs = 150'000;
 
 }  // namespace
 
-Result<StewardRecords> StewardRecords::open(const std::string& path) {
+Result<StewardRecords> StewardRecords::open(const std::string& path, std::size_t kept_items) {
   TRY(db, store::Database::open(path, kMigrations), "the steward's records");
-  StewardRecords records(std::move(db));
+  StewardRecords records(std::move(db), kept_items);
   TRY_DO(records.load(), "the steward's records");
   return records;
 }
 
 Result<void> StewardRecords::load() {
-  {
-    TRY(old, db_.prepare("DELETE FROM items WHERE work NOT IN "
-                         "(SELECT work FROM items ORDER BY taken_ms DESC LIMIT ?)"));
-    TRY_DO(old.bind(kKeptItems).run());
-  }
-  TRY(items, db_.prepare("SELECT work, session FROM items ORDER BY taken_ms"));
+  TRY(items, db_.prepare("SELECT work, session FROM items ORDER BY rowid"));
   for (;;) {
     TRY(row, items.step());
     if (!row) break;
     items_[items.text(0)].session = items.text(1);
     newest_[items.text(1)] = items.text(0);
   }
-  TRY(boxes, db_.prepare("SELECT name, id, since_ms FROM boxes"));
+  TRY(boxes, db_.prepare("SELECT name, id, since_ms, work FROM boxes"));
   for (;;) {
     TRY(row, boxes.step());
-    if (!row) return ok;
-    boxes_[boxes.text(0)] = {boxes.text(1), boxes.integer(2)};
+    if (!row) break;
+    boxes_[boxes.text(0)] = {boxes.text(1), boxes.integer(2), boxes.text(3)};
     if (!boxes.text(1).empty()) names_[boxes.text(1)] = boxes.text(0);
   }
+  return forget_old_items();
+}
+
+// In the order they were taken, whatever the clock said.
+Result<void> StewardRecords::forget_old_items() {
+  TRY(old, db_.prepare("DELETE FROM items WHERE work NOT IN "
+                       "(SELECT work FROM items ORDER BY rowid DESC LIMIT ?) "
+                       "AND work NOT IN (SELECT work FROM boxes) RETURNING work, session"));
+  old.bind(static_cast<std::int64_t>(kept_items_));
+  for (;;) {
+    TRY(row, old.step());
+    if (!row) break;
+    items_.erase(old.text(0));
+    auto newest = newest_.find(old.text(1));
+    if (newest != newest_.end() && newest->second == old.text(0)) newest_.erase(newest);
+  }
+  forget_at_ = items_.size() + kept_items_ / 4;
+  return ok;
 }
 
 Result<void> StewardRecords::took(const std::string& work, const std::string& session, Secret token,
@@ -56,8 +72,15 @@ Result<void> StewardRecords::took(const std::string& work, const std::string& se
   TRY(row, db_.prepare("INSERT OR REPLACE INTO items(work, session, taken_ms) VALUES (?, ?, ?)"));
   TRY_DO(row.bind(work, session, now_ms).run());
   items_[work] = {session, std::move(token)};
-  if (!session.empty()) newest_[session] = work;
-  return ok;
+  if (!session.empty()) {
+    std::string& newest = newest_[session];
+    // What is still asked of an earlier one goes with the environment's key, as after a new start.
+    if (auto before = items_.find(newest); before != items_.end() && newest != work)
+      before->second.token = Secret();
+    newest = work;
+  }
+  if (items_.size() <= forget_at_) return ok;
+  return forget_old_items();
 }
 
 const StewardRecords::Item* StewardRecords::item(std::string_view work) const {
@@ -72,14 +95,29 @@ const StewardRecords::Item* StewardRecords::item_of(std::string_view session) co
 
 Result<void> StewardRecords::save_box(const std::string& name) {
   const Box& box = boxes_[name];
-  TRY(row, db_.prepare("INSERT OR REPLACE INTO boxes(name, id, since_ms) VALUES (?, ?, ?)"));
-  return row.bind(name, box.id, box.since_ms).run();
+  TRY(row,
+      db_.prepare("INSERT OR REPLACE INTO boxes(name, id, since_ms, work) VALUES (?, ?, ?, ?)"));
+  return row.bind(name, box.id, box.since_ms, box.work).run();
 }
 
-Result<void> StewardRecords::will_make(const std::string& name, std::int64_t now_ms) {
+Result<bool> StewardRecords::will_make(const std::string& name, std::int64_t now_ms) {
   // One that is known already stays known: this attempt may find that it lives.
-  if (!boxes_.try_emplace(name, Box{"", now_ms}).second) return ok;
-  return save_box(name);
+  if (!boxes_.try_emplace(name, Box{"", now_ms}).second) return false;
+  TRY_DO(save_box(name));
+  return true;
+}
+
+Result<void> StewardRecords::not_made(const std::string& name) {
+  auto found = boxes_.find(name);
+  if (found == boxes_.end() || !found->second.id.empty()) return ok;
+  return lost(name);
+}
+
+Result<void> StewardRecords::granted(std::string_view id, const std::string& work) {
+  auto found = names_.find(id);
+  if (found == names_.end() || boxes_[found->second].work == work) return ok;
+  boxes_[found->second].work = work;
+  return save_box(found->second);
 }
 
 Result<void> StewardRecords::made(const std::string& name, const std::string& id) {
@@ -95,8 +133,9 @@ Result<bool> StewardRecords::recognise(const std::string& name, const std::strin
   auto found = boxes_.find(name);
   if (found == boxes_.end()) return false;
   if (!found->second.id.empty()) return found->second.id == id;
-  // Made before it was to be made by us: somebody else's.
-  if (made_ms < found->second.since_ms) return false;
+  // Made before it was to be made by us, or after we had given up: somebody else's.
+  const std::int64_t since_ms = found->second.since_ms;
+  if (made_ms < since_ms || made_ms > since_ms + kAttemptMs) return false;
   TRY_DO(made(name, id));
   return true;
 }

@@ -51,6 +51,10 @@ constexpr StewardRule kRules[] = {
 // One text for all that is not its own: whether it exists is not for a box to learn.
 Error not_granted() { return {Code::not_found, "this sandbox was granted no such thing"}; }
 
+// Of sessions and their volumes, too, but in another word: of what is gone boxes and records are
+// removed, and these may only have been forgotten here.
+Error not_known() { return {Code::forbidden, not_granted().what}; }
+
 bool is_long_number(std::string_view text) {
   return !text.empty() && text.size() <= 9 &&
          std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -68,7 +72,7 @@ std::vector<Argument> arguments_of(Act act) {
 // Of an item it was given.
 Result<std::string> session_path(const StewardRecords& knows, Act act, const Request& request) {
   const std::string session = request.param("session");
-  if (!plain_id(session) || !knows.item_of(session)) return not_granted();
+  if (!plain_id(session) || !knows.item_of(session)) return not_known();
   if (act == Act::tell) return str("/glovebox/v1/sessions/", session, "/errors");
   const std::string path = "/v1/sessions/" + session;
   if (act == Act::session) return path;
@@ -141,7 +145,7 @@ Result<std::string> engine_path(const Stewardship& may, const StewardRecords& kn
     case Act::make_volume: return std::string("/volumes");
     case Act::remove_volume: {
       const std::string volume = request.param("volume");
-      if (!may.volumes_go || !is_volume_of_session(knows, volume)) return not_granted();
+      if (!may.volumes_go || !is_volume_of_session(knows, volume)) return not_known();
       return "/volumes/" + volume;
     }
     case Act::processes:

@@ -75,7 +75,8 @@ bool is_session_box(std::string_view name);
 inline constexpr std::string_view kWorkerProgram = "/dev/glovebox/glovebox-worker";
 
 // Of Side::service and Side::engine. Code::not_found: nothing of this steward's, whether it exists
-// or not. Code::forbidden: not offered. Code::invalid: not understood.
+// or not. Code::forbidden: not offered, or a session or volume that is not known here, which says
+// nothing of whether it lives. Code::invalid: not understood.
 Result<Outgoing> steward_request(const Stewardship& may, const StewardRecords& knows, Act act,
                                  const http::Request& request);
 

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+
+#include "base/temp_dir.h"
 #include "gateway/uplink_test_parts.h"
 
 namespace glovebox::gateway {
@@ -294,6 +297,17 @@ TEST(StewardRules, EverythingElseIsRefused) {
   }
 }
 
+// Of what is gone boxes are removed; who has only forgotten must not say so.
+TEST(StewardRules, WhatIsNotKnownIsNotSaidToBeGone) {
+  for (const Asked& asked :
+       {Asked{"GET", "/v1/sessions/sesn_2"}, Asked{"GET", "/v1/sessions/sesn_2/events"},
+        Asked{"DELETE", "/volumes/outputs-sesn_2"}}) {
+    auto got = judge(asked);
+    ASSERT_FALSE(got) << asked.target;
+    EXPECT_EQ(got.error().code, Code::forbidden) << asked.target;
+  }
+}
+
 TEST(StewardRules, OfASessionItHearsItsStateAndItsMetadata) {
   auto seen = session_for_steward(
       R"({"id":"sesn_1","status":"running","agent":{"system":"secret"},"metadata":{"a":"b"},"resources":[1]})");
@@ -358,6 +372,61 @@ TEST(StewardRecords, ABoxIsKnownAgainByItsNameAndItsTime) {
   ASSERT_TRUE(records.lost("id1"));
   EXPECT_FALSE(records.has_box("id1"));
   EXPECT_FALSE(*records.recognise("agent-a", "id1", 100));
+}
+
+TEST(StewardRecords, AnAttemptsBoxWasMadeWithinIt) {
+  auto records = *StewardRecords::open(":memory:");
+  ASSERT_TRUE(records.will_make("agent-a", 100));
+  EXPECT_FALSE(*records.recognise("agent-a", "id1", 100 + 600'000));  // somebody else's
+  EXPECT_TRUE(*records.recognise("agent-a", "id2", 100 + 60'000));
+}
+
+TEST(StewardRecords, ARefusedAttemptIsForgottenButNoBox) {
+  auto records = *StewardRecords::open(":memory:");
+  EXPECT_TRUE(*records.will_make("agent-a", 100));
+  EXPECT_FALSE(*records.will_make("agent-a", 100));  // nobody knows what became of the first
+  ASSERT_TRUE(records.not_made("agent-a"));
+  EXPECT_FALSE(*records.recognise("agent-a", "id1", 100));
+  ASSERT_TRUE(records.made("agent-a", "id2"));
+  EXPECT_FALSE(*records.will_make("agent-a", 200));
+  ASSERT_TRUE(records.not_made("agent-a"));
+  EXPECT_TRUE(records.has_box("id2"));
+}
+
+TEST(StewardRecords, OldItemsAreForgottenWhileItLivesButNotThoseOfItsBoxes) {
+  const std::string directory = make_temp_dir("glovebox-steward"), file = directory + "/db";
+  auto name_of = [](std::string_view what, int i) { return str(what, i); };
+  {
+    auto records = *StewardRecords::open(file, 8);
+    ASSERT_TRUE(records.will_make("agent-a", 1));
+    ASSERT_TRUE(records.made("agent-a", "id1"));
+    for (int i = 1; i <= 100; ++i) {
+      // A clock that is set back makes no item old.
+      ASSERT_TRUE(
+          records.took(name_of("work_", i), name_of("sesn_", i), Secret("token"), 1000 - i));
+      ASSERT_TRUE(records.item(name_of("work_", i)));
+      if (i == 1) ASSERT_TRUE(records.granted("id1", "work_1"));
+    }
+    EXPECT_TRUE(records.item_of("sesn_1") && records.item_of("sesn_93"));
+    EXPECT_FALSE(records.item_of("sesn_2") || records.item("work_2"));
+    EXPECT_FALSE(records.item_of("sesn_80"));
+  }
+  auto again = *StewardRecords::open(file, 8);
+  EXPECT_TRUE(again.item_of("sesn_1") && again.item_of("sesn_93"));
+  EXPECT_FALSE(again.item_of("sesn_80"));
+  ASSERT_TRUE(again.lost("id1"));
+  for (int i = 101; i <= 110; ++i)
+    ASSERT_TRUE(again.took(name_of("work_", i), name_of("sesn_", i), Secret(), 1));
+  EXPECT_FALSE(again.item_of("sesn_1"));
+  std::filesystem::remove_all(directory);
+}
+
+TEST(StewardRecords, OfASessionsItemsTheNewestAloneHasItsToken) {
+  auto records = *StewardRecords::open(":memory:");
+  for (auto work : {"work_1", "work_2", "work_2"})
+    ASSERT_TRUE(records.took(work, "sesn_1", Secret("token"), 1));
+  EXPECT_TRUE(records.item("work_1")->token.empty());
+  EXPECT_TRUE(records.item_of("sesn_1")->token.equals("token"));
 }
 
 }  // namespace

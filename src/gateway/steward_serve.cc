@@ -126,6 +126,7 @@ Task<Grant> make_grant(StewardPtr steward, std::string work) {
 Task<Response> grant(CallPtr call) {
   CO_TRY(of, steward_grant(call->steward->records, Act::grant, call->request));
   CO_TRY(made, co_await make_grant(call->steward, of.work));
+  CO_TRY_DO(call->steward->records.granted(of.box, of.work));
   CO_TRY_DO(grant_box(*call->impl, of.box, std::move(made)));
   CO_TRY(now, renew_box(*call->impl, of.box, of.work));
   co_return status_of(now);
@@ -183,13 +184,13 @@ Task<Response> create(CallPtr call) {
   Steward& steward = *call->steward;
   CO_TRY(out, steward_request(steward.may, steward.records, Act::create, call->request));
   CO_TRY(wanted, wire::decode_create(out.body));
-  CO_TRY_DO(steward.records.will_make(wanted.name, system_clock().unix_ms()));
+  CO_TRY(is_first, steward.records.will_make(wanted.name, system_clock().unix_ms()));
   CO_FAULT("steward.before_create");
   CO_TRY(answer, co_await ask(call->steward, Side::engine, std::move(out)));
   CO_FAULT("steward.after_create");
-  // Another has the name, or an attempt of ours whose answer was lost: find() will tell.
-  const bool refused = answer.status / 100 == 4 && answer.status != 409;
-  if (refused) CO_TRY_DO(steward.records.lost(wanted.name));
+  // Refused, it made nothing, and what lives by that name is another's, now and later; unless the
+  // answer to an earlier attempt was lost: then find() will tell.
+  if (answer.status / 100 == 4 && is_first) CO_TRY_DO(steward.records.not_made(wanted.name));
   if (answer.status / 100 != 2) co_return passed(std::move(answer));
   CO_TRY(record, wire::decode_record(answer.body), "the engine's record");
   CO_TRY_DO(steward.records.made(wanted.name, record.id));

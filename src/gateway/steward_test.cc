@@ -63,6 +63,7 @@ class StewardTest : public ::testing::Test {
     if (what == "GET /sandboxes/agent-a")
       co_return http::json(200, record(engine_box_, "agent-a", "running"));
     if (what == "POST /sandboxes") {
+      if (!engine_box_.empty()) co_return Error{Code::conflict, "taken", "NAME_TAKEN"};
       if (!lose_answer_.empty()) engine_box_ = lose_answer_;
       if (!lose_answer_.empty()) co_return Error{Code::internal, "lost"};
       engine_box_ = "boxa";
@@ -146,6 +147,7 @@ class StewardTest : public ::testing::Test {
   Task<void> from_queue_to_grant();
   Task<void> lost_answer();
   Task<void> others_box();
+  Task<void> others_name();
   Task<void> stays_awake();
   Task<void> lost_webhook();
 };
@@ -216,6 +218,24 @@ Task<void> StewardTest::others_box() {
   co_return ok;
 }
 TEST_F(StewardTest, ABoxOfThatNameThatSomebodyElseMadeIsNotItsOwn) { run(others_box()); }
+
+// Who has asked for the name of another's box, and was refused, has no claim to the next one.
+Task<void> StewardTest::others_name() {
+  appoint();
+  CO_TRY_DO(co_await await_way());
+  engine_box_ = "boxb";
+  CO_TRY(made, co_await say("POST", "/sandboxes",
+                            R"({"name":"agent-a","network":{"allow_internet_access":false}})"));
+  EXPECT_EQ(made.status, 409) << made.body;
+  engine_box_ = "boxc";
+  CO_TRY(found, co_await say("GET", "/sandboxes/agent-a"));
+  EXPECT_EQ(found.status, 403) << found.body;
+  CO_TRY(removed, co_await say("DELETE", "/sandboxes/boxc"));
+  EXPECT_EQ(removed.status, 404);
+  EXPECT_EQ(times("DELETE", "/sandboxes/boxc"), 0u);
+  co_return ok;
+}
+TEST_F(StewardTest, ANameThatWasTakenLeadsToNoBoxOfOthers) { run(others_name()); }
 
 Task<void> StewardTest::stays_awake() {
   appoint();
