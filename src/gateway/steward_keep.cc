@@ -15,6 +15,8 @@ using StewardPtr = std::shared_ptr<Steward>;
 
 struct Sleep {
   std::optional<Steady::time_point> since;  // or since the queue was looked at last
+  std::optional<Steady::time_point> missed_since;
+  bool missed = false;  // and that was said
 };
 
 // Our own service tells which environment a key is for; of another one it must have been said.
@@ -92,12 +94,27 @@ Task<void> look_into_queue(StewardPtr steward, std::string box) {
   co_return ok;
 }
 
+// Said once: deliveries fail meanwhile, and nobody takes the work they tell of. It may be about to
+// be made.
+void tell_of_missing(const Steward& steward, Sleep& sleep) {
+  if (!sleep.missed_since) sleep.missed_since = Steady::now();
+  if (sleep.missed || Steady::now() - *sleep.missed_since < steward.options.net) return;
+  sleep.missed = true;
+  log::warn("steward.no_box", {{"name", steward.options.box},
+                               {"advice", "glovebox orchestrate --mode=webhook-sandbox makes it"}});
+}
+
 Task<void> look(std::shared_ptr<Uplink::Impl> impl, std::shared_ptr<Sleep> sleep) {
   StewardPtr steward = impl->steward;
   if (steward->may.environment.empty())
     CO_TRY_DO(co_await learn_environment(steward), "the environment");
   CO_TRY(record, co_await find_box(steward), "the steward's box");
-  if (!record) co_return ok;
+  if (!record) {
+    tell_of_missing(*steward, *sleep);
+    co_return ok;
+  }
+  sleep->missed_since.reset();
+  sleep->missed = false;
   CO_TRY_DO(co_await open_way(impl, record->id), "the steward's way");
   const bool asleep = record->status == wire::State::suspended || record->tier == "paused";
   if (!asleep) {

@@ -48,6 +48,8 @@ class StewardTest : public ::testing::Test {
     const std::string what = request.method + " " + request.path;
     if (what == "GET /glovebox/v1/credential")
       co_return http::json(200, R"({"kind":"environment","environment_id":"env_1"})");
+    if (what == "GET /sandboxes/hooks" && box_state_ == "none")
+      co_return Error{Code::not_found, "none", "SANDBOX_NOT_FOUND"};
     if (what == "GET /sandboxes/hooks")
       co_return http::json(200, record("hooksid", "hooks", box_state_));
     if (what == "POST /sandboxes/hooksid/uplink") co_return opened();
@@ -150,6 +152,8 @@ class StewardTest : public ::testing::Test {
   Task<void> others_name();
   Task<void> stays_awake();
   Task<void> lost_webhook();
+  Task<void> missing();
+  Task<void> looked_for_a_while();
 };
 
 Task<void> StewardTest::from_queue_to_grant() {
@@ -268,6 +272,29 @@ Task<void> StewardTest::lost_webhook() {
   co_return ok;
 }
 TEST_F(StewardTest, WorkOfALostWebhookWakesIt) { run(lost_webhook()); }
+
+Task<void> StewardTest::looked_for_a_while() {
+  const std::size_t before = times("GET", "/sandboxes/hooks");
+  while (times("GET", "/sandboxes/hooks") < before + 20) CO_TRY_DO(co_await net::sleep(5ms));
+  co_return ok;
+}
+
+Task<void> StewardTest::missing() {
+  appoint("none");
+  CO_TRY_DO(co_await looked_for_a_while());
+  box_state_ = "running";
+  CO_TRY_DO(co_await await_way());
+  box_state_ = "none";
+  co_return co_await looked_for_a_while();
+}
+TEST_F(StewardTest, ThatItsBoxIsNotThereIsSaidOnceEachTime) {
+  ::testing::internal::CaptureStderr();
+  run(missing());
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = said.find("steward.no_box", at)) != said.npos; ++at) ++count;
+  EXPECT_EQ(count, 2u) << said;
+}
 
 }  // namespace
 }  // namespace glovebox::gateway
