@@ -111,6 +111,11 @@ def test_prune(tmp):
         with check("a rehearsal removes nothing"):
             equal(prune("--older-than=0", "--dry-run"), {"web-old": False, "agent-x": False})
             equal(len(boxes(gb)), 4)
+        with check("one with an open port waits for callers: by its name alone"):
+            receiver = gb.create(name="web-hooks", exposed_ports=[8080])
+            suspend(api, gb, receiver.id)
+            equal(prune("--older-than=0", "--dry-run"), {"web-old": False, "agent-x": False})
+            equal(prune("--older-than=0", "--prefix=web-h"), {"web-hooks": True})
         with check("by the beginning of their names"):
             equal(prune("--older-than=0", "--prefix=agent-"), {"agent-x": True})
         with check("the rest of those that sleep; what is awake stays"):
