@@ -45,7 +45,7 @@ class SocketStream final : public Stream {
   }
   bool idle() const override {
     if (socket_->closed()) return false;
-    if (!watched_->may_have(kReading)) return true;
+    // The socket itself is asked: of what came in this turn the loop has not heard yet.
     char byte;
     return ::recv(socket_->get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
   }

@@ -1,6 +1,7 @@
 #include "net/stream.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -336,6 +337,30 @@ TEST(Stream, CarriesMoreThanFitsIntoTheKernel) {
 TEST(Stream, IsNotIdleWhenTheOtherSideHasClosed) {
   Loop loop;
   EXPECT_TRUE(run(loop, idle_checks(loop)));
+}
+
+// All in one turn of the loop, after a read that took all there was.
+Task<void> idle_before_the_loop_hears(Loop& loop) {
+  for (bool ends : {false, true}) {
+    CO_TRY(pair, co_await connected(loop, *Address::parse("127.0.0.1:0")));
+    CO_TRY_DO(co_await pair.server->write_all("answer", 5s));
+    CO_TRY(answer, co_await read_text(*pair.client, 6));
+    EXPECT_EQ(answer, "answer");
+    EXPECT_TRUE(pair.client->idle());
+    if (ends)
+      pair.server.reset();
+    else
+      EXPECT_EQ(pair.server->write_now("x"), 1u);
+    pollfd there{pair.client->socket(), POLLIN, 0};
+    EXPECT_EQ(::poll(&there, 1, 5000), 1);
+    EXPECT_FALSE(pair.client->idle()) << ends;
+  }
+  co_return ok;
+}
+
+TEST(Stream, IsNotIdleFromTheMomentOnThatSomethingCame) {
+  Loop loop;
+  EXPECT_TRUE(run(loop, idle_before_the_loop_hears(loop)));
 }
 
 // --- TLS
