@@ -427,9 +427,9 @@ TEST(Loop, EndsWhenNothingSleepsAnyMore) {
   Loop loop;
   TaskGroup group(loop);
   std::vector<int> order;
-  for (int number : {30, 10, 20}) group.spawn("sleeps", sleeps(order, number, Millis(number)));
+  for (int number : {300, 10, 150}) group.spawn("sleeps", sleeps(order, number, Millis(number)));
   loop.run();
-  EXPECT_EQ(order, (std::vector{10, 20, 30}));
+  EXPECT_EQ(order, (std::vector{10, 150, 300}));
   group.spawn("sleeps", sleeps(order, 1, 1ms));  // and may run again
   loop.run();
   EXPECT_EQ(order.back(), 1);
