@@ -43,6 +43,7 @@ struct IngressLimits {
   Millis wake{70'000}, dial{5'000};
   Millis start{10'000};   // for the program inside to listen, in a box that was just woken
   Millis hold_on{200};    // a box stays held so long after its last request: requests come in rows
+  Millis forget{60'000};  // what is known of a box nobody asks for
   Millis engine{10'000};  // for an engine that is not there (it starts anew)
   // Of one source (an IPv4 address, an IPv6 /64):
   double requests_per_second = 5'000, request_burst = 10'000;

@@ -17,7 +17,6 @@ using What = wire::IngressAsk::What;
 
 constexpr Millis kLookLimit{20'000};
 constexpr Millis kListenPause{50};
-constexpr auto kForgetAfter = std::chrono::seconds(60);  // a sandbox nobody asks for
 constexpr auto kIdleUpstream = std::chrono::seconds(60);
 
 Task<void> wake(ImplPtr impl, BoxPtr box, std::shared_ptr<KnownBox::Wake> waking, SourcePtr source,
@@ -172,7 +171,8 @@ void sweep_boxes(Ingress::Impl& impl) {
     for (auto& [port, pool] : box.ports)
       std::erase_if(pool.idle,
                     [&](const auto& idle) { return now - idle->idle_since > kIdleUpstream; });
-    return !box.held && (entry.first.contains('#') || now - box.last_use > kForgetAfter);
+    return !box.held &&
+           (entry.first.contains('#') || now - box.last_use > impl.options.limits.forget);
   });
   if (impl.labels.size() > impl.boxes.size() * 2 + 16)
     std::erase_if(impl.labels,
@@ -181,8 +181,13 @@ void sweep_boxes(Ingress::Impl& impl) {
 
 Task<std::shared_ptr<BoxUse>> use_box(ImplPtr impl, BoxPtr box, SourcePtr source) {
   auto use = std::make_shared<BoxUse>(box);
-  // It changed since it was found: somebody has to let go of it all the same.
-  if (box->over) impl->boxes[own_name(box->box.id, *box)] = box;
+  // It changed since it was found, or was forgotten (and what changed then, nobody has told it):
+  // somebody has to let go of it all the same.
+  auto known = impl->boxes.find(box->box.id);
+  if (known == impl->boxes.end() || known->second != box) {
+    box->over = true;
+    impl->boxes[own_name(box->box.id, *box)] = box;
+  }
   while (!box->held) {
     auto waking = box->waking;
     const bool mine = !waking;

@@ -310,6 +310,41 @@ TEST(Ingress, SignedPortsSeeTheWholeBodyBeforeAnythingWakes) {
   world.run(Test::run(&world, &seen, &given_back));
 }
 
+TEST(Ingress, ABoxThatIsForgottenWhileItsRequestIsLookedAtIsLetGo) {
+  World world([](IngressOptions& options) {
+    options.verify = [](const wire::IngressBox&, const wire::IngressPort&, const http::Headers&,
+                        std::string_view) -> Result<std::function<void()>> {
+      return std::function<void()>();
+    };
+    options.limits.forget = 20ms;
+  });
+  struct Test {
+    static Task<void> run(World* world) {
+      world->engine.come();
+      CO_TRY(slow, co_await http::dial(world->address));
+      CO_TRY_DO(
+          co_await slow->write_all("POST / HTTP/1.1\r\nHost: 82-web.local\r\nWebhook-Id: 1\r\n"
+                                   "Webhook-Timestamp: 1\r\nWebhook-Signature: s\r\n"
+                                   "Content-Length: 5\r\n\r\nhalf",
+                                   1s));
+      // It is asked for again when it is not known any more.
+      for (int i = 0; i < 100 && world->engine.times(IngressAsk::What::look) < 2; ++i) {
+        CO_TRY_DO(co_await net::sleep(50ms));
+        CO_TRY(hidden, co_await world->ask("90-web.local"));
+        EXPECT_EQ(http::status(hidden), 404);
+      }
+      EXPECT_EQ(world->engine.times(IngressAsk::What::look), 2u);
+      EXPECT_EQ(world->engine.holds, 0);
+      CO_TRY_DO(co_await slow->write_all("!", 1s));
+      CO_TRY(answer, co_await http::read_until(*slow, "body=half!"));
+      EXPECT_EQ(http::status(answer), 200) << answer;
+      EXPECT_EQ(world->engine.times(IngressAsk::What::hold), 1u);
+      co_return co_await until([world] { return world->engine.holds == 0; });
+    }
+  };
+  world.run(Test::run(&world));
+}
+
 TEST(Ingress, OneWakeServesAllWhoWait) {
   World world;
   struct Test {
