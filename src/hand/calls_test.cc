@@ -46,6 +46,11 @@ class Given : public testing::TestWithParam<Setting> {
   void kill_all(std::uint64_t handle) {
     EXPECT_TRUE(engine_->ask(Type::signal, Writer().u64(handle).u32(SIGKILL).u8(1).take()));
   }
+  void signal_children(int number) {
+    // (In the sealed box their numbers are others outside.)
+    for (pid_t pid : children_of(box_.pid())) ::kill(pid, number);
+  }
+
   Box box_;
   std::optional<Client> engine_;
 };
@@ -133,8 +138,7 @@ TEST_P(Given, AProcessThatIsKilledBeforeItTakesItsCallIsReplaced) {
   std::ofstream(path("f")) << "text";
   auto last = run(given("read", R"({"file_path":"f"})"));
   for (int i = 0; i < 30; ++i) {
-    // (In the sealed box its number is another outside.)
-    for (pid_t pid : children_of(box_.pid())) ::kill(pid, SIGKILL);
+    signal_children(SIGKILL);
     auto next = run(given("read", R"({"file_path":"f"})"));
     ASSERT_EQ(next.info.status, Status::exited) << i;
     EXPECT_EQ(next.out, last.out);
@@ -156,6 +160,32 @@ TEST_P(Given, AResultIsWholeHoweverSlowlyItIsRead) {
   EXPECT_TRUE(first.gaps.empty());
   EXPECT_EQ(first.info.exit_code, 0);
   EXPECT_EQ(run(bash("echo y")).out, says("y"));
+}
+
+// Its process stands still, as if the kernel kept it: nobody knows what it has done.
+TEST_P(Given, ACallThatMayHaveBegunHasNotFailedWhenTheBoxEnds) {
+  run(given("glob", R"({"pattern":"*"})"));
+  signal_children(SIGSTOP);
+  std::uint32_t id = begin(given("glob", R"({"pattern":"*"})"));
+  EXPECT_TRUE(engine_->ask(Type::ping, Writer().text("").take()));  // by now it was given to it
+  EXPECT_TRUE(engine_->ask(Type::shutdown, Writer().u32(10'000).take()));
+  EXPECT_EQ(engine_->next(id).type, Type::started);
+  signal_children(SIGCONT);
+  EXPECT_EQ(box_.wait(), 0);
+}
+
+TEST(LateCall, GoesOn) {
+  Box box;
+  Client engine = box.connect();
+  std::ofstream(box.dir() + "/f") << "text";
+  const StartSpec spec = given("read", R"({"file_path":"f"})");
+  const std::string text = engine.run(spec).out;
+  for (pid_t pid : children_of(box.pid())) ::kill(pid, SIGSTOP);
+  auto info = engine.start(spec);  // it takes the ten seconds after which other starts fail
+  std::uint32_t id = engine.last_id();
+  for (pid_t pid : children_of(box.pid())) ::kill(pid, SIGCONT);
+  ASSERT_TRUE(info) << info.error().what;
+  EXPECT_EQ(engine.collect(id).out, text);
 }
 
 TEST_P(Given, WhatCannotBeginIsAnErrorOfTheStart) {

@@ -147,7 +147,7 @@ void Hand::meet_deadlines() {
     if (now() >= start.deadline) late.push_back(id);
   for (auto id : late)
     if (starts_.contains(id))
-      start_failed(id, Error{Code::timeout, "the box did not start it in time; try again"});
+      give_up(id, Error{Code::timeout, "the box did not start it in time; try again"});
   std::vector<Connection*> impatient;
   for (auto& [id, engine] : connections_)
     if ((!engine->greeted || engine->finishing()) && now() >= engine->patience)
@@ -214,8 +214,7 @@ void Hand::begin_shutdown(Millis grace) {
   stopping_ = true;
   kill_at_ = kill_at;
   while (!starts_.empty())
-    start_failed(starts_.begin()->first,
-                 Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"});
+    give_up(starts_.begin()->first, Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"});
   nursery_.close();
   end_idle_tools();
   if (config_.is_init) {

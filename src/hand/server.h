@@ -108,6 +108,8 @@ class Hand {
   void try_again(std::uint64_t id);
   Result<void> launch(Start& start, Blank blank);
   void on_start(std::uint64_t id);
+  static bool may_have_begun(const Start& start);
+  void give_up(std::uint64_t id, Error error);
   Process* started(std::uint64_t id);
   void start_failed(std::uint64_t id, Error error);
 

@@ -246,11 +246,10 @@ void Hand::on_start(std::uint64_t id) {
     if (!packet && packet.error().code == Code::exhausted) return;
     const bool tool = start.spec.kind == wire::Kind::tool;
     if (!packet || packet->bytes.empty()) {
-      // A tool call with its input may have done something, unless nobody has taken it: a child
-      // that is killed while it waits for it has not (it looks first, and takes then).
+      // Nobody has taken what a child was given that is killed while it waits for it (it looks
+      // first, and takes then).
       bool unread = !packet && packet.error().tag == "ECONNRESET";
-      bool given = start.spec.stdin_mode == wire::StdinMode::given;
-      if (start.exec_next || (given && !unread)) return (void)started(id);
+      if (start.exec_next || (may_have_begun(start) && !unread)) return (void)started(id);
       return try_again(id);
     }
     if (tool && packet->bytes[0] != kFailed) {
@@ -274,6 +273,19 @@ void Hand::on_start(std::uint64_t id) {
                      : Result<Error>(Error{Code::internal, ""});
     return start_failed(id, error ? *error : Error{Code::internal, "nonsense from a child"});
   }
+}
+
+// A tool call that was given its input begins without a word, and says none as long as the kernel
+// keeps it (a disk that stalls, a box that is frozen).
+bool Hand::may_have_begun(const Start& start) {
+  return start.handle != 0 && start.spec.stdin_mode == wire::StdinMode::given;
+}
+
+// Who is told that a start failed tries it again. So a call that may have begun goes on, and its
+// end is told as any other's.
+void Hand::give_up(std::uint64_t id, Error error) {
+  if (may_have_begun(starts_.at(id))) return (void)started(id);
+  start_failed(id, std::move(error));
 }
 
 // None where it is the shell.
