@@ -43,6 +43,7 @@ void Hand::lend_shell(const Start& call, std::vector<int>& fds) {
 void Hand::take_back_shell(std::uint64_t handle) {
   if (handle == 0 || bash_holder_ != handle) return;
   bash_holder_ = 0;
+  shell_wanted_ = false;
   serve_bash();
 }
 

@@ -12,12 +12,14 @@ namespace glovebox::hand {
 namespace {
 
 constexpr std::size_t kIdleTools = 2;
+constexpr int kWordsAtOnce = 64;  // then others have their turn
 
 }  // namespace
 
 void Hand::on_control(Process& process) {
-  while (process.control && keep_answer(process)) {
+  for (int words = 0; process.control && keep_answer(process); ++words) {
     if (process.last_word) return tool_done(process);
+    if (words == kWordsAtOnce) return;
     auto packet = sys::receive_packet(process.control.get(), kChildMessage, 0);
     if (!packet && packet.error().code == Code::exhausted) return;
     if (!packet || packet->bytes.empty()) return process.control.reset();
@@ -31,7 +33,10 @@ bool Hand::on_word(Process& process, std::string_view words) {
   switch (word) {
     case kReady: return true;
     case kNeedShell: need_shell(process, shell == 1); return true;
-    case kOutput: process.answer = words.substr(1); return true;
+    case kOutput:
+      if (words.size() < 2) break;
+      process.answer = words.substr(1);
+      return true;
     case kDone:
     case kLast: {
       const std::uint64_t handle = process.info.handle;
