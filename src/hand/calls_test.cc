@@ -50,9 +50,28 @@ class Given : public testing::TestWithParam<Setting> {
     // (In the sealed box their numbers are others outside.)
     for (pid_t pid : children_of(box_.pid())) ::kill(pid, number);
   }
+  bool has_said(std::uint64_t handle, std::uint64_t bytes) {
+    return eventually([&] { return engine_->get(handle).output_end == bytes; });
+  }
+  // A call whose result the hand has heard to its end, and has no room for: nobody takes it.
+  ProcessInfo hold_up() {
+    std::ofstream(path("f")) << std::string(133'000, '"');  // each of them two in JSON
+    auto info = engine_->start(given("read", R"({"file_path":"f"})"));
+    EXPECT_TRUE(info);
+    if (!info) return {};
+    held_ = engine_->last_id();
+    EXPECT_TRUE(has_said(info->handle, wire::kRingBytes));
+    // Whole pieces fill it. A little of the next, which is the last, goes in when that has come.
+    engine_->send_as(held_, Type::ack, Writer().u64(kLittle).take());
+    EXPECT_TRUE(has_said(info->handle, wire::kRingBytes + kLittle));
+    EXPECT_EQ(engine_->get(info->handle).status, Status::running);
+    return *info;
+  }
+  static constexpr std::uint64_t kLittle = 100;
 
   Box box_;
   std::optional<Client> engine_;
+  std::uint32_t held_ = 0;  // the reader of hold_up()'s
 };
 INSTANTIATE_TEST_SUITE_P(Hand, Given,
                          testing::Values(Setting::plain, Setting::grouped, Setting::sealed),
@@ -160,6 +179,30 @@ TEST_P(Given, AResultIsWholeHoweverSlowlyItIsRead) {
   EXPECT_TRUE(first.gaps.empty());
   EXPECT_EQ(first.info.exit_code, 0);
   EXPECT_EQ(run(bash("echo y")).out, says("y"));
+}
+
+TEST_P(Given, AResultThatWasToldIsWholeAlthoughItsProcessDies) {
+  auto info = hold_up();
+  signal_children(SIGKILL);
+  EXPECT_TRUE(eventually([&] { return engine_->get(info.handle).status != Status::running; }));
+  auto outcome = engine_->collect(held_);
+  EXPECT_EQ(outcome.info.status, Status::exited);
+  EXPECT_EQ(outcome.info.exit_code, 0);
+  EXPECT_TRUE(outcome.out.ends_with(",\"is_error\":false}"));
+  EXPECT_GT(outcome.out.size(), 266'000u);
+  EXPECT_EQ(run(bash("echo x")).out, says("x"));
+}
+
+TEST_P(Given, AReaderThatIsGivenUpHoldsUpNobody) {
+  auto info = hold_up();
+  Client other = box_.connect();
+  std::uint32_t rest = other.send(
+      Type::attach, Writer().u64(info.handle).u8(0).u64(wire::kRingBytes + kLittle).take());
+  EXPECT_EQ(other.next(rest).type, Type::process);
+  EXPECT_TRUE(is_given_up(*engine_));
+  // And nothing else happens in the box.
+  EXPECT_EQ(other.next(rest).type, Type::output);
+  EXPECT_EQ(other.next(rest).type, Type::exited);
 }
 
 // Its process stands still, as if the kernel kept it: nobody knows what it has done.

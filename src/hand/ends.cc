@@ -28,6 +28,7 @@ void Hand::reap() {
         on_start(id);  // its socket is closed: this tells it
         break;
       }
+    hear_last_words(info.si_pid);
     siginfo_t ignored{};
     ::waitid(P_PID, static_cast<id_t>(info.si_pid), &ignored, WEXITED | WNOHANG);
     reaped(info.si_pid, info);
@@ -36,6 +37,14 @@ void Hand::reap() {
   start_shell();
   for (auto& [handle, process] : processes_)
     if (!process->running() && !process->group_gone) leader_gone(*process);
+}
+
+// What a tool call said before it died is in its socket.
+void Hand::hear_last_words(pid_t pid) {
+  auto found = running_.find(pid);
+  if (found == running_.end()) return;
+  Process& process = *processes_.at(found->second);
+  if (!process.killed_by_us && process.answer.empty()) on_control(process);
 }
 
 void Hand::reaped(pid_t pid, const siginfo_t& info) {
@@ -52,11 +61,12 @@ void Hand::reaped(pid_t pid, const siginfo_t& info) {
 }
 
 void Hand::ended(Process& process, const siginfo_t& info) {
-  bool exited = info.si_code == CLD_EXITED;
+  // A tool call that has told its result is done, whatever becomes of its process.
+  const bool done = process.last_word != 0;
   process.info.ended_ms = system_clock().unix_ms();
-  if (exited) {
+  if (done || info.si_code == CLD_EXITED) {
     process.info.status = wire::Status::exited;
-    process.info.exit_code = info.si_status;
+    process.info.exit_code = done ? 0 : info.si_status;
   } else {
     process.info.status = wire::Status::signaled;
     process.info.signal = static_cast<std::uint32_t>(info.si_status);
@@ -67,7 +77,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
   process.drain_until = now() + kDrainLimit;
   fail_input(process);
   process.control.reset();
-  std::string().swap(process.answer);
+  if (!done) std::string().swap(process.answer);
   bash_call_ended(process.info.handle);
   process.shell_spec.reset();
   if (process.one_shot) process.group.kill();

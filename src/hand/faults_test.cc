@@ -1,6 +1,4 @@
 // What breaks, or is broken on purpose: the helper, the stream, the engine.
-#include <fcntl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -222,17 +220,7 @@ TEST(Engines, WhoseRequestsAreWrongAreAnsweredAndKept) {
 TEST(Engines, ThatDoNotReadAreGivenUp) {
   Box box;
   Client deaf = box.connect();
-  std::string pings;
-  for (int i = 0; i < 1000; ++i)
-    pings += wire::encode_frame(Type::ping, 7, Writer().text(std::string(4000, 'p')).take());
-  ::fcntl(deaf.fd(), F_SETFL, O_NONBLOCK);
-  // Until the hand has closed the connection: then sending fails for good.
-  std::size_t at = 0;
-  EXPECT_TRUE(eventually([&] {
-    ssize_t n = ::send(deaf.fd(), pings.data() + at, pings.size() - at, MSG_NOSIGNAL);
-    if (n > 0) at = (at + static_cast<std::size_t>(n)) % pings.size();
-    return n < 0 && errno != EAGAIN;
-  }));
+  EXPECT_TRUE(is_given_up(deaf));
   EXPECT_TRUE(box.connect().ask(Type::ping, Writer().text("").take()));
 }
 

@@ -161,7 +161,8 @@ void Hand::meet_deadlines() {
     }
     if (now() >= process->drain_until) {
       // Held output is still to be read, by whoever holds it.
-      if (!process->ring.make_room(1) && (process->out || process->err)) {
+      if (!process->answer.empty() ||
+          (!process->ring.make_room(1) && (process->out || process->err))) {
         process->drain_until = now() + kFlushLimit;
       } else {
         check_drained(*process);
@@ -188,6 +189,11 @@ void Hand::serve_connections() {
     if (engine->lost()) lost.push_back(engine.get());
   }
   for (Connection* engine : lost) drop(*engine);
+  // What only they held up goes on, to those who are left.
+  if (!lost.empty() && !held_answers_.empty()) {
+    go_on_with_answers();
+    serve_connections();
+  }
 }
 
 void Hand::drop(Connection& engine) {

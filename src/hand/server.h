@@ -130,6 +130,7 @@ class Hand {
 
   // ends.cc
   void reap();
+  void hear_last_words(pid_t pid);
   void reaped(pid_t pid, const siginfo_t& info);
   void ended(Process& process, const siginfo_t& info);
   void leader_gone(Process& process);

@@ -71,7 +71,7 @@ bool Hand::keep_answer(Process& process) {
 // The end of its output is the end of its streams. What it left behind may keep those open: then it
 // is what had come a moment after it ended, and what comes later is for who asks later.
 void Hand::check_drained(Process& process) {
-  if (process.running() || process.drained()) return;
+  if (process.running() || process.drained() || !process.answer.empty()) return;
   if ((process.out || process.err) && now() < process.drain_until) return;
   process.final_end = process.info.output_end = process.ring.end();
   process.drain_until = Time::max();

@@ -350,6 +350,20 @@ std::vector<pid_t> children_of(pid_t pid) {
   return found;
 }
 
+bool is_given_up(Client& deaf) {
+  std::string pings;
+  for (int i = 0; i < 1000; ++i)
+    pings += wire::encode_frame(Type::ping, 7, Writer().text(std::string(4000, 'p')).take());
+  ::fcntl(deaf.fd(), F_SETFL, O_NONBLOCK);
+  // Until the hand has closed the connection: then sending fails for good.
+  std::size_t at = 0;
+  return eventually([&] {
+    ssize_t n = ::send(deaf.fd(), pings.data() + at, pings.size() - at, MSG_NOSIGNAL);
+    if (n > 0) at = (at + static_cast<std::size_t>(n)) % pings.size();
+    return n < 0 && errno != EAGAIN;
+  });
+}
+
 bool eventually(const std::function<bool()>& condition) {
   for (int waited = 0; waited < kPatienceMs; waited += 10) {
     if (condition()) return true;

@@ -106,6 +106,8 @@ StartSpec shell(std::string command, Attach attach = Attach::follow);
 StartSpec file(std::string verb, std::string path);
 StartSpec tool(std::string name);
 std::vector<pid_t> children_of(pid_t pid);
+// Asks and reads no answer until the hand has had enough of it: true.
+bool is_given_up(Client& deaf);
 // Waits until it holds; false after a long while.
 bool eventually(const std::function<bool()>& condition);
 

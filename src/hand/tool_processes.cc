@@ -55,8 +55,15 @@ bool Hand::on_word(Process& process, std::string_view words) {
 }
 
 void Hand::go_on_with_answers() {
-  for (std::uint64_t handle : std::exchange(held_answers_, {}))
-    if (auto found = processes_.find(handle); found != processes_.end()) on_control(*found->second);
+  for (std::uint64_t handle : std::exchange(held_answers_, {})) {
+    auto found = processes_.find(handle);
+    if (found == processes_.end()) continue;
+    Process& process = *found->second;
+    if (process.running())
+      on_control(process);
+    else if (keep_answer(process))
+      check_drained(process);
+  }
 }
 
 void Hand::tool_done(Process& process) {
@@ -68,9 +75,7 @@ void Hand::tool_done(Process& process) {
                 std::move(process.tool_user)};
   process.group_gone = true;
   running_.erase(pid);
-  siginfo_t end{};
-  end.si_code = CLD_EXITED;
-  ended(process, end);
+  ended(process, {});
   if (stopping_ || process.last_word == kLast || idle_tools_.size() >= kIdleTools)
     return nursery_.bury(std::move(idle.group));
   idle.socket.rename(Source::idle_tool, process.info.handle);
