@@ -60,14 +60,24 @@ static bool is_id(std::string_view id) {
          id.find_first_not_of("0123456789abcdef") == id.npos;
 }
 
+static Result<orchestrator::GitRefs> list(std::string_view bytes, std::size_t piece,
+                                          const char* ref) {
+  orchestrator::RefsAnswer answer(ref);
+  for (std::size_t at = 0; at < bytes.size(); at += piece)
+    TRY_DO(answer.feed(bytes.substr(at, piece)));
+  TRY_DO(answer.finish());
+  return answer.refs();
+}
+
 static void git(std::string_view bytes) {
-  if (auto refs = orchestrator::read_refs(bytes)) {
-    for (std::string_view ref : {"", "main", "v1", "refs/heads/main"}) {
-      auto want = orchestrator::choose(*refs, ref);
-      if (!want) continue;
-      must(is_id(want->id));
-      for (int depth : {0, 1}) must(!orchestrator::pack_request(*refs, *want, depth).empty());
-    }
+  for (const char* ref : {"", "main", "v1", "refs/heads/main"}) {
+    auto refs = list(bytes, std::max<std::size_t>(bytes.size(), 1), ref);
+    must(refs.has_value() == list(bytes, 3, ref).has_value());
+    auto want = refs ? orchestrator::choose(*refs, ref)
+                     : Result<orchestrator::GitWant>(std::move(refs.error()));
+    if (!want) continue;
+    must(is_id(want->id));
+    for (int depth : {0, 1}) must(!orchestrator::pack_request(*refs, *want, depth).empty());
   }
   const Heard whole = hear(bytes, std::max<std::size_t>(bytes.size(), 1)), pieces = hear(bytes, 3);
   must(whole.sound == pieces.sound);

@@ -7,7 +7,7 @@ namespace glovebox::orchestrator {
 
 namespace {
 
-constexpr std::size_t kLongestLine = 65520, kMostRefs = 500'000, kMostShallow = 100'000;
+constexpr std::size_t kLongestLine = 65520, kMostShallow = 100'000;
 constexpr std::string_view kHeads = "refs/heads/", kTags = "refs/tags/";
 
 Error no_git(std::string_view what) {
@@ -74,41 +74,54 @@ std::string refused(std::string_view text) {
 
 }  // namespace
 
-Result<GitRefs> read_refs(std::string_view answer) {
-  GitRefs refs;
-  refs.format = "sha1";
-  bool announced = false, first = true;
-  int flushes = 0;
-  while (!answer.empty()) {
-    TRY(found, first_line(answer));
-    if (!found) return no_git("its list of refs is cut off");
-    answer.remove_prefix(found->size);
-    std::string_view text = found->text;
-    if (found->flush) {
-      if (++flushes == 2) break;
-      continue;
-    }
-    if (text.starts_with("ERR ")) return Error{Code::invalid, refused(text.substr(4))};
-    if (!announced) {
-      if (!text.starts_with("# service=git-upload-pack"))
-        return no_git("it announces something else");
-      announced = true;
-      continue;
-    }
-    const auto zero = text.find('\0');
-    if (std::exchange(first, false) && zero != text.npos)
-      read_capabilities(refs, text.substr(zero + 1));
-    text = text.substr(0, zero);
-    const auto space = text.find(' ');
-    if (space == text.npos) return no_git("a line that is no ref");
-    const std::string_view id = text.substr(0, space), name = text.substr(space + 1);
-    if (name == "capabilities^{}" || name.ends_with("^{}") || id == "shallow") continue;
-    if (!is_id(id)) return no_git("a ref without an id");
-    if (refs.refs.size() >= kMostRefs) return Error{Code::too_large, "there are too many refs"};
-    refs.refs.push_back({std::string(name), std::string(id)});
+bool RefsAnswer::may_be_meant(std::string_view name) const {
+  if (ref_.empty()) return name == "HEAD" || name == refs_.head;
+  return name == ref_ || name == str(kHeads, ref_) || name == str(kTags, ref_);
+}
+
+Result<void> RefsAnswer::take(std::string_view text) {
+  if (text.starts_with("ERR ")) return Error{Code::invalid, refused(text.substr(4))};
+  if (!announced_) {
+    if (!text.starts_with("# service=git-upload-pack"))
+      return no_git("it announces something else");
+    announced_ = true;
+    return ok;
   }
-  if (!announced || flushes < 2) return no_git("its list of refs is cut off");
-  return refs;
+  const auto zero = text.find('\0');
+  if (std::exchange(first_, false) && zero != text.npos)
+    read_capabilities(refs_, text.substr(zero + 1));
+  text = text.substr(0, zero);
+  const auto space = text.find(' ');
+  if (space == text.npos) return no_git("a line that is no ref");
+  const std::string_view id = text.substr(0, space), name = text.substr(space + 1);
+  if (name == "capabilities^{}" || name.ends_with("^{}") || id == "shallow") return ok;
+  if (!is_id(id)) return no_git("a ref without an id");
+  refs_.any = true;
+  if (may_be_meant(name) &&
+      std::ranges::find(refs_.refs, name, &GitRefs::Ref::name) == refs_.refs.end())
+    refs_.refs.push_back({std::string(name), std::string(id)});
+  return ok;
+}
+
+Result<void> RefsAnswer::feed(std::string_view bytes) {
+  waiting_ += bytes;
+  std::string_view rest = waiting_;
+  while (flushes_ < 2) {
+    TRY(found, first_line(rest));
+    if (!found) break;
+    if (found->flush)
+      ++flushes_;
+    else
+      TRY_DO(take(found->text));
+    rest.remove_prefix(found->size);
+  }
+  waiting_ = flushes_ < 2 ? std::string(rest) : "";
+  return ok;
+}
+
+Result<void> RefsAnswer::finish() const {
+  if (!announced_ || flushes_ < 2) return no_git("its list of refs is cut off");
+  return ok;
 }
 
 Result<GitWant> choose(const GitRefs& refs, std::string_view ref) {
@@ -116,7 +129,7 @@ Result<GitWant> choose(const GitRefs& refs, std::string_view ref) {
     return std::ranges::find(refs.refs, name, &GitRefs::Ref::name);
   };
   const auto end = refs.refs.end();
-  if (refs.refs.empty()) return Error{Code::invalid, "the repository is empty"};
+  if (!refs.any) return Error{Code::invalid, "the repository is empty"};
   if (ref.empty()) {
     if (auto head = find(refs.head); head != end) return GitWant{head->id, head->name};
     if (auto head = find("HEAD"); head != end) return GitWant{head->id, ""};

@@ -15,13 +15,31 @@ struct GitRefs {
   struct Ref {
     std::string name, id;
   };
-  std::vector<Ref> refs;  // "HEAD", "refs/heads/main", …; peeled tags are left out
+  std::vector<Ref> refs;  // "HEAD", "refs/heads/main", …: those that may be meant
+  bool any = false;       // the repository has refs, whichever
   std::string head;       // the branch HEAD stands for: "refs/heads/main"; "": none
   std::string format;     // of ids: "sha1" or "sha256"
   bool shallow = false;   // it can leave older commits out
 };
-// The answer to GET …/info/refs?service=git-upload-pack.
-Result<GitRefs> read_refs(std::string_view answer);
+// Takes the answer to GET …/info/refs?service=git-upload-pack apart, piece by piece. However long
+// the list is, only what `ref` (see choose) may mean is kept.
+class RefsAnswer {
+ public:
+  explicit RefsAnswer(std::string ref) : ref_(std::move(ref)) { refs_.format = "sha1"; }
+  Result<void> feed(std::string_view bytes);
+  Result<void> finish() const;  // an error where it ended before the list did
+  const GitRefs& refs() const { return refs_; }
+
+ private:
+  Result<void> take(std::string_view line);
+  bool may_be_meant(std::string_view name) const;
+
+  const std::string ref_;
+  GitRefs refs_;
+  std::string waiting_;
+  bool announced_ = false, first_ = true;
+  int flushes_ = 0;
+};
 
 struct GitWant {
   std::string id;

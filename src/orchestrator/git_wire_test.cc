@@ -23,20 +23,38 @@ std::string answer(std::string more = "") {
          line(kMain + " refs/tags/v2^{}\n") + more + "0000";
 }
 
+Result<GitRefs> refs_of(const std::string& text, std::string ref = "", std::size_t piece = 1000) {
+  RefsAnswer answer(std::move(ref));
+  for (std::size_t at = 0; at < text.size(); at += piece)
+    TRY_DO(answer.feed(text.substr(at, piece)));
+  TRY_DO(answer.finish());
+  return answer.refs();
+}
+Result<GitWant> chosen(std::string ref, std::size_t piece = 1000) {
+  TRY(refs, refs_of(answer(), ref, piece));
+  return choose(refs, ref);
+}
+
 TEST(GitWire, ReadsRefsAndChooses) {
-  auto refs = read_refs(answer());
-  ASSERT_TRUE(refs) << refs.error().what;
-  EXPECT_EQ(refs->refs.size(), 5u);
-  EXPECT_EQ(refs->head, "refs/heads/main");
-  EXPECT_TRUE(refs->shallow);
-  EXPECT_EQ(choose(*refs, "")->name, "refs/heads/main");
-  EXPECT_EQ(choose(*refs, "v1")->name, "refs/heads/v1");  // a branch before a tag
-  EXPECT_EQ(choose(*refs, "refs/tags/v1")->id, kTag);
-  EXPECT_EQ(choose(*refs, "v2")->name, "refs/tags/v2");
-  EXPECT_EQ(choose(*refs, std::string(40, 'd'))->name, "");
-  EXPECT_FALSE(choose(*refs, "nothing"));
-  EXPECT_FALSE(choose(*refs, "HEADS"));
+  for (std::size_t piece : {1, 3, 1000}) {
+    EXPECT_TRUE(refs_of(answer(), "", piece)->shallow);
+    EXPECT_EQ(chosen("", piece)->name, "refs/heads/main");
+    EXPECT_EQ(chosen("v1", piece)->name, "refs/heads/v1");  // a branch before a tag
+    EXPECT_EQ(chosen("refs/tags/v1", piece)->id, kTag);
+    EXPECT_EQ(chosen("v2", piece)->name, "refs/tags/v2");
+    EXPECT_EQ(chosen(std::string(40, 'd'), piece)->name, "");
+    EXPECT_FALSE(chosen("nothing", piece));
+    EXPECT_FALSE(chosen("HEADS", piece));
+  }
   EXPECT_FALSE(choose({}, ""));
+}
+
+TEST(GitWire, OfAnyNumberOfRefsOnlyThoseThatMayBeMeantAreKept) {
+  std::string more;
+  for (int i = 0; i < 5'000; ++i) more += line(str(kOther, " refs/heads/", i % 50, "\n"));
+  EXPECT_EQ(refs_of(answer(more))->refs.size(), 2u);  // HEAD and what it stands for
+  EXPECT_EQ(refs_of(answer(more), "v1")->refs.size(), 2u);
+  EXPECT_EQ(refs_of(answer(more), "7")->refs.size(), 1u);
 }
 
 TEST(GitWire, WhatIsNoGitIsSaid) {
@@ -46,14 +64,14 @@ TEST(GitWire, WhatIsNoGitIsSaid) {
         kService + "fff0abc", kService + line("lonely\n") + "0000", answer().substr(0, 200),
         line("# service=git-receive-pack\n") + "0000" + "0000",
         kService + line("ERR access denied\n") + "0000"}) {
-    auto refs = read_refs(bad);
+    auto refs = refs_of(bad);
     ASSERT_FALSE(refs) << bad;
     EXPECT_EQ(refs.error().code, Code::invalid);
   }
 }
 
 TEST(GitWire, AsksForOneCommitOrForAll) {
-  auto refs = *read_refs(answer());
+  auto refs = *refs_of(answer());
   auto want = *choose(refs, "");
   const std::string one = pack_request(refs, want, 1), all = pack_request(refs, want, 0);
   EXPECT_TRUE(one.substr(4).starts_with("want " + kMain + " "));

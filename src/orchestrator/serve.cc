@@ -227,8 +227,12 @@ Preparation preparation_of(Impl impl, const std::string& session, const BoxWish&
                     .bytes = ceiling.file_bytes,
                     .time = ceiling.file_time,
                     .retry = impl->options.pace.first_retry};
+  std::vector<std::string> kept;
+  for (const BoxVolume& volume : wish.volumes)
+    if (volume.own) kept.push_back(volume.path);
   return placing(impl->loop, impl->boxes, policy,
-                 {impl->service, std::move(bearer), impl->service_is_ours}, session, wish.sources);
+                 {impl->service, std::move(bearer), impl->service_is_ours}, session, wish.sources,
+                 std::move(kept));
 }
 
 void note_box(Impl impl, const std::string& session) {

@@ -7,6 +7,7 @@
 #include "orchestrator/git_wire.h"
 #include "orchestrator/host_tree.h"
 #include "orchestrator/session_scripts.h"
+#include "orchestrator/slug.h"
 #include "runner/retry.h"
 #include "runner/within.h"
 
@@ -22,7 +23,7 @@ metrics::Counter placed_total("orchestrator_session_files_total",
 metrics::Counter failed_total("orchestrator_session_files_failed_total",
                               "Sessions whose files could not be placed.");
 
-constexpr std::size_t kRefs = 64 << 20, kServiceFile = 512 << 20, kPiece = 256 * 1024;
+constexpr std::size_t kPiece = 256 * 1024;
 constexpr int kAttempts = 3, kThreads = 1;
 constexpr std::string_view kParts = "/var/tmp/.glovebox-parts/", kMark = "/var/tmp/.glovebox-files";
 constexpr std::chrono::seconds kScriptLimit{300};
@@ -34,6 +35,7 @@ struct Placing {
   const FileService service;
   const std::string session;
   const wire::SessionSources sources;
+  const std::vector<std::string> kept;
   Web web;
   std::unique_ptr<net::Pool> pool = {};  // for files of this host
 };
@@ -87,7 +89,9 @@ Source source_of(std::string text) {
   return [shared] { return next_of_text(shared); };
 }
 
-Task<std::string> next_of_web(std::shared_ptr<WebAnswer> answer) {
+// Of the web's, or of the service's.
+template <class Answer>
+Task<std::string> next_of_web(std::shared_ptr<Answer> answer) {
   auto piece = co_await answer->body->read();
   if (!piece && piece.error().code != Code::cancelled)
     co_return Error{Code::unavailable, piece.error().what, kFromTheWeb};
@@ -127,13 +131,14 @@ Task<void> fetch_file(Fill fill, const SessionSource& source, std::string into) 
       from.ours ? str("/glovebox/v1/sessions/", http::encode_path(fill->state->session), "/files/",
                       name, "/content")
                 : str("/v1/files/", name, "/content");
-  auto content = co_await from.service->download(target, kServiceFile, from.bearer);
-  if (!content) {
-    Error error = std::move(content.error());
+  auto opened = co_await from.service->open_download(target, from.bearer);
+  if (!opened) {
+    Error error = std::move(opened.error());
     if (error.code != Code::cancelled) error.tag = kFromTheWeb;
     co_return error;
   }
-  co_return co_await carry(fill, std::move(into), source_of(std::move(*content)));
+  auto answer = std::make_shared<http::StreamResponse>(std::move(*opened));
+  co_return co_await carry(fill, std::move(into), [answer] { return next_of_web(answer); });
 }
 
 Task<void> fetch_url(Fill fill, const SessionSource& source, std::string into) {
@@ -193,6 +198,16 @@ Task<std::string> next_of_pack(std::shared_ptr<Pack> pack) {
   }
 }
 
+Task<GitRefs> read_refs(Fill fill, std::shared_ptr<WebAnswer> answer, std::string ref) {
+  RefsAnswer reader(std::move(ref));
+  for (;;) {
+    CO_TRY(piece, co_await counted(fill, [answer] { return next_of_web(answer); }));
+    auto read = piece.empty() ? reader.finish() : reader.feed(piece);
+    if (!read) co_return lasting(std::move(read.error().what));
+    if (piece.empty()) co_return reader.refs();
+  }
+}
+
 Task<void> fetch_git(Fill fill, const SessionSource& source, std::string part) {
   Web& web = fill->state->web;
   constexpr std::string_view kRefsPath = "/info/refs?service=git-upload-pack";
@@ -201,21 +216,21 @@ Task<void> fetch_git(Fill fill, const SessionSource& source, std::string part) {
   std::string base = listed.url;
   if (!base.ends_with(kRefsPath)) co_return lasting("the server leads somewhere that is no git");
   base.resize(base.size() - kRefsPath.size());
-  CO_TRY(said, co_await whole_body(std::make_shared<WebAnswer>(std::move(listed)), kRefs));
-  auto refs = read_refs(said);
-  auto want = refs ? choose(*refs, source.ref) : Result<GitWant>(std::move(refs.error()));
+  CO_TRY(refs,
+         co_await read_refs(fill, std::make_shared<WebAnswer>(std::move(listed)), source.ref));
+  auto want = choose(refs, source.ref);
   if (!want) co_return lasting(std::move(want.error().what));
   auto pack = std::make_shared<Pack>();
   CO_TRY(answer,
          co_await web.post(base + "/git-upload-pack", "application/x-git-upload-pack-request",
-                           pack_request(*refs, *want, fill->state->sources.git_depth)));
+                           pack_request(refs, *want, fill->state->sources.git_depth)));
   pack->answer = std::make_shared<WebAnswer>(std::move(answer));
   CO_TRY_DO(co_await carry(fill, part + "/pack", [pack] { return next_of_pack(pack); }));
   std::string shallow;
   for (const std::string& id : pack->reader.shallow()) shallow += id + '\n';
   CO_TRY_DO(co_await carry(fill, part + "/shallow", source_of(std::move(shallow))));
   CO_TRY_DO(
-      co_await script(fill, kCheckout, {part, source.what, want->id, want->name, refs->format}));
+      co_await script(fill, kCheckout, {part, source.what, want->id, want->name, refs.format}));
   co_return ok;
 }
 
@@ -231,11 +246,21 @@ Task<void> fetch(Fill fill, const SessionSource& source, std::string part) {
   return fetch_url(fill, source, into);
 }
 
+// That it was placed is noted where it is: what a volume keeps is not placed in the next box again.
+std::string mark_of(const Placing& placing, const SessionSource& source) {
+  std::string_view where = "/var/tmp";
+  for (const std::string& path : placing.kept)
+    if (source.target == path || source.target.starts_with(path + "/")) where = path;
+  return str(where, "/.glovebox-placed/",
+             slug(source.kind == Kind::git ? "git-" : "file-", source.text));
+}
+
 Task<void> place_once(Fill fill, const SessionSource& source, std::string part) {
   CO_TRY_DO(co_await script(fill, kBegin, {part}));
   CO_TRY_DO(co_await fetch(fill, source, part));
   if (source.unpack) CO_TRY_DO(co_await script(fill, kUnpack, {part}));
-  CO_TRY_DO(co_await script(fill, kFinish, {part, source.target}));
+  CO_TRY_DO(co_await script(
+      fill, kFinish, {part, source.target, mark_of(*fill->state, source), fill->state->session}));
   co_return ok;
 }
 
@@ -272,15 +297,12 @@ std::string part_of(std::size_t number) { return str(kParts, number); }
 
 struct Found {
   bool placed = false;      // all of them, at an earlier time
-  std::vector<bool> there;  // left by an earlier box in a volume of the session's
+  std::vector<bool> there;  // before an end in the middle, or by an earlier box in a volume
 };
 Task<Found> look(Fill fill) {
   const auto& sources = fill->state->sources.all;
-  std::vector<std::string> args{std::string(kMark), fill->state->session};
-  for (std::size_t i = 0; i < sources.size(); ++i) {
-    args.push_back(part_of(i));
-    args.push_back(sources[i].target);
-  }
+  std::vector<std::string> args{fill->state->session, std::string(kMark)};
+  for (const SessionSource& source : sources) args.push_back(mark_of(*fill->state, source));
   CO_TRY(said, co_await script(fill, kThere, std::move(args)));
   Found found{.there = std::vector<bool>(sources.size(), false)};
   for (const std::string& line : split(said, '\n')) {
@@ -317,7 +339,8 @@ Task<void> place_files(State state, std::string box) {
 }  // namespace
 
 Preparation placing(net::Loop& loop, std::shared_ptr<Boxes> boxes, const FilePolicy& policy,
-                    FileService service, std::string session, wire::SessionSources sources) {
+                    FileService service, std::string session, wire::SessionSources sources,
+                    std::vector<std::string> kept) {
   if (sources.all.empty()) return nullptr;
   State state(new Placing{.loop = loop,
                           .boxes = std::move(boxes),
@@ -325,6 +348,7 @@ Preparation placing(net::Loop& loop, std::shared_ptr<Boxes> boxes, const FilePol
                           .service = std::move(service),
                           .session = std::move(session),
                           .sources = std::move(sources),
+                          .kept = std::move(kept),
                           .web = Web(loop, policy.web)});
   return [state](std::string box) { return place_files(state, std::move(box)); };
 }

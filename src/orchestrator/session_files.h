@@ -35,9 +35,11 @@ struct FileService {
 };
 
 // To be called with each box that the session gets, and as often as one likes: what was placed once
-// stays as the session left it. Nothing where there is nothing to place.
+// stays as the session left it, below `kept` (paths of volumes that outlive the box) in the next
+// box too. Nothing where there is nothing to place.
 Preparation placing(net::Loop& loop, std::shared_ptr<Boxes> boxes, const FilePolicy& policy,
-                    FileService service, std::string session, wire::SessionSources sources);
+                    FileService service, std::string session, wire::SessionSources sources,
+                    std::vector<std::string> kept);
 
 // The directory's path; Code::forbidden where the operator named no such one.
 Result<std::string> directory_named(const std::vector<std::string>& directories,

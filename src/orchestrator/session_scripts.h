@@ -7,21 +7,18 @@
 
 namespace glovebox::orchestrator {
 
-// MARK SESSION, PART TARGET …: "placed" where the mark is the session's (a snapshot may bring
-// another's with it); else the numbers of those whose target is there and whose part is not. An
-// empty directory is nothing yet: it may be the work directory, or a volume's.
+// SESSION ALL MARK …: "placed" where the mark of all is the session's (a snapshot may bring
+// another's with it); else the numbers of the others that are. What is at a target says nothing:
+// the image has it, or another source, or it is half of what a dead box was given.
 inline constexpr std::string_view kThere = R"sh(
-if [ -f "$1" ] && [ "$(head -c 300 -- "$1")" = "$2" ]; then echo placed; exit; fi
+session=$1
+is_ours() { [ -f "$1" ] && [ "$(head -c 300 -- "$1")" = "$session" ]; }
+if is_ours "$2"; then echo placed; exit; fi
 shift 2
 n=0
-while [ $# -gt 1 ]; do
-  if [ ! -e "$1" ] && { [ -e "$2" ] || [ -L "$2" ]; }; then
-    if [ ! -d "$2" ] || [ -n "$(ls -A -- "$2" 2>/dev/null | head -n 1)" ]; then
-      echo $n
-    fi
-  fi
+for mark in "$@"; do
+  if is_ours "$mark"; then echo $n; fi
   n=$((n + 1))
-  shift 2
 done
 )sh";
 
@@ -38,16 +35,17 @@ echo "it is no archive that this image can unpack: $(head -c 300 why)"
 exit 1
 )sh";
 
-// PART TARGET
+// PART TARGET MARK SESSION
 inline constexpr std::string_view kFinish = R"sh(
 if [ -d "$1/tree" ] && [ -d "$2" ]; then
-  cp -a -- "$1/tree/." "$2/" || exit 1
+  cp -af -- "$1/tree/." "$2/" || exit 1
 elif [ -d "$2" ]; then
   echo "there is a directory at $2"
   exit 1
 else
   mkdir -p -- "$(dirname -- "$2")" && mv -f -- "$1/tree" "$2" || exit 1
 fi
+mkdir -p -- "$(dirname -- "$3")" && printf %s "$4" >"$3" || exit 1
 rm -rf -- "$1"
 rmdir -- "$(dirname -- "$1")" 2>/dev/null || true
 )sh";

@@ -47,7 +47,8 @@ Result<Place> place_of(const std::string& url) {
 
 // Where a Location leads, seen from `base`.
 std::string resolved(const Place& base, std::string_view location) {
-  if (location.contains("://")) return std::string(location);
+  // A URL in its query makes it no URL itself.
+  if (location.substr(0, location.find_first_of("/?#")).contains(':')) return std::string(location);
   const std::string origin = str("https://", base.origin.authority());
   if (location.starts_with("//")) return str("https:", location);
   if (location.starts_with('/')) return str(origin, location);
@@ -109,19 +110,6 @@ Task<WebAnswer> Web::ask(std::string method, std::string url, std::string type, 
 Task<WebAnswer> Web::get(std::string url) { return ask("GET", std::move(url), "", ""); }
 Task<WebAnswer> Web::post(std::string url, std::string type, std::string body) {
   return ask("POST", std::move(url), std::move(type), std::move(body));
-}
-
-Task<std::string> whole_body(std::shared_ptr<WebAnswer> answer, std::size_t limit) {
-  std::string body;
-  for (;;) {
-    auto piece = co_await answer->body->read();
-    if (!piece && piece.error().code == Code::cancelled) co_return piece;
-    if (!piece) co_return of_web(Code::unavailable, piece.error().what);
-    if (piece->empty()) co_return body;
-    if (body.size() + piece->size() > limit)
-      co_return of_web(Code::too_large, str("the answer is larger than ", limit, " bytes"));
-    body += *piece;
-  }
 }
 
 }  // namespace glovebox::orchestrator

@@ -43,7 +43,4 @@ class Web {
   const WebRules rules_;
 };
 
-// The whole of a body, of at most `limit` bytes.
-Task<std::string> whole_body(std::shared_ptr<WebAnswer> answer, std::size_t limit);
-
 }  // namespace glovebox::orchestrator

@@ -339,14 +339,18 @@ Task<std::string> Service::get(std::string target, Bearer bearer) {
   return call("GET", std::move(target), "", Family::agents, std::move(bearer));
 }
 
-Task<std::string> Service::download(std::string target, std::size_t limit, Bearer bearer) {
+Task<http::StreamResponse> Service::open_download(std::string target, Bearer bearer) {
   Call call{.method = "GET",
             .target = std::move(target),
             .helper = kWorker,
             .beta = "",
             .limit = impl_->options.long_limit};
   call.headers.set("Accept", "application/binary");
-  CO_TRY(answer, co_await open_stream(impl_, std::move(call), bearer));
+  co_return co_await open_stream(impl_, std::move(call), bearer);
+}
+
+Task<std::string> Service::download(std::string target, std::size_t limit, Bearer bearer) {
+  CO_TRY(answer, co_await open_download(std::move(target), std::move(bearer)));
   auto body = std::make_shared<http::StreamResponse>(std::move(answer));
   co_return co_await within(whole_body(body, limit), impl_->options.long_limit);
 }

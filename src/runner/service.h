@@ -78,7 +78,9 @@ class Service {
   Task<std::string> call(std::string method, std::string target, std::string body, Family family,
                          Bearer bearer);
   Task<std::string> get(std::string target, Bearer bearer);
-  // One that is no JSON. Code::too_large over `limit`.
+  // One that is no JSON, as it comes.
+  Task<http::StreamResponse> open_download(std::string target, Bearer bearer);
+  // The same as a whole. Code::too_large over `limit`.
   Task<std::string> download(std::string target, std::size_t limit, Bearer bearer);
 
   struct Impl;

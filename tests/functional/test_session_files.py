@@ -82,7 +82,7 @@ def test_files(tmp):
             check, api = Checks(), api_of(gb)
             file_id = upload(gb, "from the brain")
             web.put("/data.csv", b"1,2\n")
-            web.put("/moved", "/data.csv")
+            web.put("/moved", "/data.csv?from=https://other.example/")
             web.put("/set.tgz", tar_of({"set/x": "packed", "link": None}))
             gb.cli("volume", "create", "models").check_returncode()
             filler = gb.create(file_systems=[{"file_system_id": "models", "mount_path": "/m"}])
@@ -112,6 +112,16 @@ def test_files(tmp):
                 gb.api.delete(f"/v1/namespaces/default/sandboxes/{box}").expect()
                 eventually(lambda: let_go(gb), 30, "the session is let go", 0.2)
                 equal(talk.says("cat one.txt small/w.bin"), "seed\nweights")
+            with check("what is there already is no reason to leave anything out, nor is what could not be had at first"):
+                web.put("/issue", b"asked for\n")
+                answers = [(503, b"")] * 3 + [(200, b"back\n")]
+                web.put("/away", lambda request: request.reply(*answers.pop(0)))
+                nested = Talk(gb, fake, "nested", {"glovebox.files": f"in/a=dir:seeds/a.txt in/b={web.url}/away in/={web.url}/set.tgz",
+                                                   "glovebox.files.more": f"/etc/issue={web.url}/issue"})
+                assert nested.ask("true")["is_error"], "nothing was missing"
+                eventually(lambda: let_go(gb), 30, "the session is let go", 0.2)
+                equal(nested.says("cat in/a in/b in/set/x /etc/issue"), "seed\nback\npackedasked for")
+                equal(len(web.seen("/issue")), 1)
             with check("on a volume of the session's own they are what the session left"):
                 own = Talk(gb, fake, "own", {"glovebox.files": "dir:seeds", "session.volume": "per-session", "session.box": "ephemeral"})
                 own.says("echo mine > seeds/a.txt")
