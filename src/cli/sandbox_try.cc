@@ -33,6 +33,7 @@ struct Branch {
 struct Trial {
   std::vector<Branch> branches;
   const Steady::time_point begun = Steady::now();
+  int signal = 0;  // that ended it before all had ended: then nobody has won
 };
 
 std::string failure_of(const Exited& exited) {
@@ -73,8 +74,9 @@ Task<void> all_ended(net::TaskGroup* running) {
   co_return ok;
 }
 
-Task<void> interrupted() {
-  CO_TRY_DO(co_await net::next_signal({SIGINT, SIGTERM, SIGHUP}));
+Task<void> interrupted(Trial* trial) {
+  CO_TRY(number, co_await net::next_signal({SIGINT, SIGTERM, SIGHUP}));
+  trial->signal = number;
   co_return ok;
 }
 
@@ -82,7 +84,7 @@ Task<void> run_all(net::Loop& loop, Trial& trial) {
   net::TaskGroup running(loop);
   for (Branch& branch : trial.branches)
     if (branch.http) running.spawn("branch", follow(&branch, &trial));
-  auto ended = co_await net::first_of(all_ended(&running), interrupted());
+  auto ended = co_await net::first_of(all_ended(&running), interrupted(&trial));
   (void)co_await running.finish(net::kForever);
   co_return ended;
 }
@@ -117,6 +119,7 @@ Result<void> copy(EngineClient& engine, const std::string& sandbox, Trial& trial
 
 const Branch* winner_of(const Trial& trial) {
   const Branch* best = nullptr;
+  if (trial.signal) return best;
   for (const Branch& branch : trial.branches)
     if (branch.failure.empty() && (!best || branch.seconds < best->seconds)) best = &branch;
   return best;
@@ -173,6 +176,7 @@ Result<int> run(Context& context, Args& args, Output& out) {
        {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
        {"SECONDS", [](auto& r) { return str(r.at("seconds").as_double()).substr(0, 6); }},
        {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
+  if (trial.signal) return 128 + trial.signal;
   if (!winner) out.note("glovebox: none succeeded");
   return winner ? 0 : 1;
 }
@@ -190,9 +194,9 @@ const Command kSandboxTry{
         "  --keep          do not remove the copy of the winner\n"
         "A branch has succeeded when its command ends with 0; the winner is the one of them that "
         "was\n"
-        "first, the copying counted. Exit code 1: none has. The copies are removed, also after "
-        "Ctrl-C;\n"
-        "should this be killed they go when they have been idle, as sandboxes without a name do.\n"
+        "first, the copying counted. Exit code 1: none has; after a signal, such as Ctrl-C,\n"
+        "128 + its number, and nobody has won. The copies are removed then too; should this be\n"
+        "killed they go when they have been idle, as sandboxes without a name do.\n"
         "What each said last, up to 4 KiB, is 'output' of --json.",
     .run = run};
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 from harness import Glovebox, run
 from support import Checks, api_of, equal, eventually
@@ -49,14 +50,16 @@ def test_try(tmp):
             equal(sorted(b["succeeded"] for b in branches), [False, False, True, True])
             assert all("no copy" in b["failure"] for b in branches if not b["succeeded"]), branches
             eventually(lambda: len(api_of(gb).alive()) == 1, 30, "the copies are gone")
-        with check("Ctrl-C leaves nothing"):
+        with check("Ctrl-C leaves nothing, and no winner though one had succeeded"):
             environment = {"PATH": os.environ["PATH"], "HOME": "/root"}
-            process = subprocess.Popen([gb.program, "sandbox", "try", "parent", "--run=sleep 60", "--state", gb.state], env=environment, stdout=subprocess.PIPE)
-            eventually(lambda: len(api_of(gb).alive()) == 2, 30, "its copy")
+            process = subprocess.Popen([gb.program, "sandbox", "try", "parent", "--json", "--keep", "--run=true", "--run=sleep 60", "--state", gb.state], env=environment, stdout=subprocess.PIPE)
+            eventually(lambda: len(api_of(gb).alive()) == 3, 30, "its copies")
+            time.sleep(2)  # one of them has ended by then
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
-            equal(process.returncode, 1)
-            eventually(lambda: len(api_of(gb).alive()) == 1, 30, "the copy is gone")
+            said, _ = process.communicate(timeout=60)
+            equal(process.returncode, 128 + signal.SIGINT)
+            equal([b["winner"] for b in json.loads(said)], [False, False])
+            eventually(lambda: len(api_of(gb).alive()) == 1, 30, "the copies are gone")
         with check("wrong usage, no such sandbox"):
             equal(gb.cli("sandbox", "try", "parent").returncode, 2)
             equal(gb.cli("sandbox", "try", "nobody", "--run=true").returncode, 3)
