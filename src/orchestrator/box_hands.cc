@@ -37,9 +37,9 @@ bool is_the_calls_fault(const Error& error) {
 Task<void> BoxHands::open() {
   auto what = known_.empty() ? Boxes::For::new_burst : Boxes::For::in_use;
   CO_TRY(box, co_await boxes_->get(name_, what, wish_));
+  box_ = box.id;  // whatever comes of it: close() puts it away
   if (prepare_) CO_TRY_DO(co_await prepare_(box.id));
   lost_ = !known_.empty() && known_ != box.id;
-  box_ = box.id;
   on_box_(box.id);
   co_return ok;
 }

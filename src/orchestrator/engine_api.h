@@ -99,7 +99,8 @@ class EngineApi {
   Task<void> remove_tree(std::string box, std::string path);
   Task<std::optional<std::string>> read(std::string box, std::string path);
 
-  // engine_pools.cc. Made where `id` is "" or names none any more; gives the id.
+  // engine_pools.cc. Made, with nothing in it, where `id` is "" or names none any more; gives the
+  // id.
   struct Pool {
     std::string image;
     std::int64_t timeout_secs = 0, warm = 0;

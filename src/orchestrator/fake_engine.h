@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <deque>
+#include <functional>
 #include <map>
 #include <set>
 #include <string>
@@ -63,6 +64,8 @@ class FakeEngine {
   std::deque<http::Response> answers;         // instead of what the next requests would get
   std::map<std::string, std::string> then;    // a box's status after it has been looked at once
   bool blocked = false;                       // tool calls wait
+  std::vector<std::int64_t> made_with;        // as many ready, the pools that were made
+  std::function<void(const std::string&)> on_request;  // hears each line of `seen`
   net::Event changed;
   std::string result = R"({"content":"done","is_error":false})";
   Secret key{"engine-key"};
@@ -92,6 +95,7 @@ class FakeEngine {
             {"POST", "/api/v1/tools/{tool}", http::Body::whole,
              [this](http::Request request) { return tool(std::move(request)); }, 1 << 20, true},
             route("DELETE", "/api/v1/tools/calls/{key}", &FakeEngine::end),
+            route("POST", "/api/v1/processes/run", &FakeEngine::no_programs),
             route("GET", "/api/v1/trees", &FakeEngine::nothing),
             route("GET", "/api/v1/files", &FakeEngine::nothing)};
   }
@@ -100,6 +104,7 @@ class FakeEngine {
   }
   std::optional<http::Response> early(const http::Request& request) {
     seen.push_back(str(request.method, ' ', request.path));
+    if (on_request) on_request(seen.back());
     if (request.headers.get("Authorization") != str("Bearer ", key.reveal()))
       return error(401, "AUTH_REQUIRED");
     if (answers.empty()) return std::nullopt;
@@ -158,8 +163,8 @@ class FakeEngine {
     return parse_int<std::int64_t>(after(request.body, R"("warm_containers":)", ',')).value_or(-1);
   }
   http::Response make_pool(const http::Request& request) {
-    const std::string id = str("pool", pools.size() + 1);
-    pools[id] = warm_of(request);
+    const std::string id = str("pool", made_with.size() + 1);
+    made_with.push_back(pools[id] = warm_of(request));
     return http::json(201, str(R"({"pool_id":")", id, "\"}"));
   }
   http::Response change_pool(const http::Request& request) {
@@ -205,6 +210,7 @@ class FakeEngine {
     while (blocked) CO_TRY_DO(co_await changed.wait(net::kForever));
     co_return http::json(200, result);
   }
+  http::Response no_programs(const http::Request&) { return error(501, "NOT_IMPLEMENTED"); }
   http::Response nothing(const http::Request&) { return error(404, "NOT_FOUND"); }
   http::Response end(const http::Request& request) {
     ended.push_back(request.param("key"));

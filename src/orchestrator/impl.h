@@ -94,6 +94,9 @@ Task<void> pause(Impl impl, Millis time);
 // The service refuses us for good: an error where that is the end; else comes back to try again.
 Task<void> refused(Impl impl, Error error);
 
+// That we alone of this machine serve that environment; none where there is nowhere to say so.
+Result<std::optional<EnvironmentLock>> lock_of(const Orchestrator::Impl& impl,
+                                               const std::string& environment);
 // The environment from the service, where it is one of ours.
 Task<void> learn_environment(Impl impl);
 // Until a drain, or the service refuses us and that is the end.
@@ -110,10 +113,13 @@ Task<void> keep_pool(Impl impl);
 Task<void> keep_webhook_box(Impl impl);
 Task<void> hear_hints(Impl impl);
 
-// serve.cc: what a session's metadata asks to have in its box; `bearer` reads the service's files.
+// serve.cc: wish_of, or that we cannot have it.
+Result<BoxWish> wish_for(Impl impl, const runner::Session& session);
+// What a session's metadata asks to have in its box; `bearer` reads the service's files.
 Preparation preparation_of(Impl impl, const std::string& session, const BoxWish& wish,
                            runner::Bearer bearer);
-// That the session has a box, for clean-up.
+// That the session has a box, for clean-up. To be said before it is made: nothing is looked for in
+// a list, and what nobody noted stays for ever.
 void note_box(Impl impl, const std::string& session);
 // In the session itself, where the service is ours: why it has no box, or not its files.
 Task<void> tell_session(Impl impl, std::string session, std::string why, runner::Bearer bearer);

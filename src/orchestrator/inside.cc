@@ -249,7 +249,8 @@ ItemEnd end_of(const InsideRun::State& run, const Result<BoxProcess>& worker,
 
 // With all in it that the session asks for.
 Task<Box> box_of(State run, Boxes::For what) {
-  CO_TRY(wish, wish_of(run->session, run->impl->options.ceiling));
+  CO_TRY(wish, wish_for(run->impl, run->session));
+  note_box(run->impl, run->work.session_id);
   CO_TRY(box, co_await run->impl->boxes->get(box_name(run->work.session_id), what, wish));
   auto prepare = preparation_of(run->impl, run->work.session_id, wish, run->bearer);
   if (prepare) CO_TRY_DO(co_await prepare(box.id));
@@ -267,7 +268,6 @@ Task<ItemEnd> serve_in_box(State run) {
   if (!box) co_return std::move(box.error());
   run->box = std::move(*box);
   CO_TRY_DO(run->impl->journal.box(run->work.id, run->box.id));
-  note_box(run->impl, run->work.session_id);
   CO_TRY_DO(co_await set_up(run));
 
   net::TaskGroup beside(run->impl->loop);

@@ -103,6 +103,13 @@ Result<void> Journal::all_gone(const std::string& session) {
   return statement.run();
 }
 
+static Leftover leftover_of(const store::Statement& row) {
+  return {.session = row.text(0),
+          .box = row.text(1),
+          .used_ms = row.integer(2),
+          .has_box = row.integer(3) != 0};
+}
+
 Result<std::vector<Leftover>> Journal::leftovers(const std::string& environment) {
   TRY(statement, db_.prepare("SELECT session, box, used_ms, has_box FROM leftovers WHERE "
                              "environment = ? ORDER BY used_ms, session"));
@@ -111,11 +118,16 @@ Result<std::vector<Leftover>> Journal::leftovers(const std::string& environment)
   for (;;) {
     TRY(row, statement.step());
     if (!row) return found;
-    found.push_back({.session = statement.text(0),
-                     .box = statement.text(1),
-                     .used_ms = statement.integer(2),
-                     .has_box = statement.integer(3) != 0});
+    found.push_back(leftover_of(statement));
   }
+}
+
+Result<std::optional<Leftover>> Journal::leftover(const std::string& session) {
+  TRY(statement,
+      db_.prepare("SELECT session, box, used_ms, has_box FROM leftovers WHERE session = ?"));
+  statement.bind(session);
+  TRY(row, statement.step());
+  return row ? std::optional(leftover_of(statement)) : std::nullopt;
 }
 
 Result<std::string> Journal::pool(const std::string& environment) {
@@ -123,6 +135,16 @@ Result<std::string> Journal::pool(const std::string& environment) {
   statement.bind(environment);
   TRY(row, statement.step());
   return row ? statement.text(0) : std::string();
+}
+
+Result<std::vector<std::string>> Journal::environments_with_pool() {
+  TRY(statement, db_.prepare("SELECT environment FROM pools WHERE pool != ''"));
+  std::vector<std::string> environments;
+  for (;;) {
+    TRY(row, statement.step());
+    if (!row) return environments;
+    environments.push_back(statement.text(0));
+  }
 }
 
 Result<void> Journal::set_pool(const std::string& environment, const std::string& pool) {

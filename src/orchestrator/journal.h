@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,8 @@ struct Leftover {
   std::string session, box;  // the box's name
   std::int64_t used_ms = 0;  // wall clock: when the session was last held
   bool has_box = true;       // as far as we know; else there are its volumes only
+
+  bool operator==(const Leftover&) const = default;
 };
 
 class Journal {
@@ -49,9 +52,11 @@ class Journal {
   Result<void> box_gone(const std::string& session);
   Result<void> all_gone(const std::string& session);
   Result<std::vector<Leftover>> leftovers(const std::string& environment);  // longest unused first
+  Result<std::optional<Leftover>> leftover(const std::string& session);
 
   // The engine's pool that is ours; "": there is none.
   Result<std::string> pool(const std::string& environment);
+  Result<std::vector<std::string>> environments_with_pool();
   Result<void> set_pool(const std::string& environment, const std::string& pool);
 
  private:

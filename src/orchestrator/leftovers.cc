@@ -44,7 +44,6 @@ Task<bool> is_over(Impl impl, std::string session) {
 }
 
 Task<void> remove_box(Impl impl, Leftover one, std::string why) {
-  Seat seat(impl, one.session, "clean-up");
   CO_TRY(box, co_await impl->boxes->api().find(one.box), "find box ", one.box);
   if (box) {
     // Somebody used it without us: it counts from then on.
@@ -63,7 +62,6 @@ Task<void> remove_box(Impl impl, Leftover one, std::string why) {
 }
 
 Task<void> remove_volumes(Impl impl, Leftover one) {
-  Seat seat(impl, one.session, "clean-up");
   for (const std::string& name : {wire::outputs_volume(one.session), own_volume(one.session)}) {
     auto removed = co_await impl->boxes->api().remove_volume(name);
     if (!removed && removed.error().code == Code::conflict) co_return ok;  // a box has it: later
@@ -89,11 +87,20 @@ Task<std::vector<Leftover>> of_ended_sessions(Impl impl, std::vector<Leftover> b
   co_return ended;
 }
 
+Task<void> remove(Impl impl, Leftover one, std::string why) {
+  Seat seat(impl, one.session, "clean-up");
+  // The list is from before all that was waited for since: a session that came back meanwhile and
+  // has ended is no longer what was judged.
+  CO_TRY(now, impl->journal.leftover(one.session));
+  if (now != one) co_return ok;
+  if (one.has_box) co_return co_await remove_box(impl, one, std::move(why));
+  co_return co_await remove_volumes(impl, one);
+}
+
 Task<void> each(Impl impl, std::vector<Leftover> those, std::string why) {
   for (Leftover& one : those) {
     if (impl->sessions.contains(one.session)) continue;
-    auto removed =
-        one.has_box ? co_await remove_box(impl, one, why) : co_await remove_volumes(impl, one);
+    auto removed = co_await remove(impl, one, why);
     if (!removed && removed.error().code == Code::cancelled) co_return removed;
     if (!removed)
       log::warn("session.clean", {{"session", one.session}, {"error", removed.error().what}});

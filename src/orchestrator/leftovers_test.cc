@@ -1,4 +1,5 @@
 // What becomes of boxes and volumes that sessions have left.
+#include "orchestrator/environment_lock.h"
 #include "orchestrator/orchestrator_fixture.h"
 
 namespace glovebox::orchestrator {
@@ -107,6 +108,35 @@ class LeftoversTest : public OrchestratorTest {
       engine.answers.push_back(http::json(503, R"({"error":"away","code":"UNAVAILABLE"})"));
     co_return co_await gone(1);
   }
+  // Session 2 comes back and ends while the box of session 1 goes, which was as old.
+  void both_old() {
+    auto journal = Journal::open(state + "/journal.db");
+    ASSERT_TRUE(journal);
+    for (int i : {1, 2}) {
+      const std::string session = str("sesn_", i);
+      service.session(session);
+      engine.add(box_name(session), "suspended");
+      ASSERT_TRUE(journal->used("env_1", session, box_name(session), i));
+    }
+    auto shared = std::make_shared<Journal>(std::move(*journal));
+    engine.on_request = [this, shared](const std::string& line) {
+      if (line == "DELETE /sandboxes/" + box(1))
+        ASSERT_TRUE(shared->used_until("sesn_2", system_clock().unix_ms()));
+    };
+  }
+  Task<void> came_back() {
+    CO_TRY_DO(co_await until([this] { return engine.boxes[box(1)].status == "terminated"; }));
+    CO_TRY_DO(co_await looked());
+    EXPECT_EQ(engine.boxes[box(2)].status, "suspended");
+    co_return ok;
+  }
+  // Nobody can work in it, but it is there.
+  Task<void> not_filled() {
+    CO_TRY_DO(co_await stopped(1));
+    EXPECT_TRUE(alive(1));
+    service.session("sesn_1").status = "terminated";
+    co_return co_await gone(1);
+  }
   Task<void> first_life() { return past(1); }
   Task<void> second_life() {
     service.session("sesn_1").status = "terminated";
@@ -136,6 +166,17 @@ TEST_F(LeftoversTest, ASessionThatIsHeldKeepsItsBox) {
 TEST_F(LeftoversTest, VolumesGoByAgeWhereTheOperatorSaysSoAndNotWhileABoxHasThem) {
   options.keep.boxes_for = options.keep.volumes_for = 20ms;
   with(&LeftoversTest::volumes_too);
+}
+TEST_F(LeftoversTest, ASessionThatCameBackMeanwhileKeepsItsBox) {
+  options.keep.boxes_for = kAnHour;
+  both_old();
+  with(&LeftoversTest::came_back);
+}
+TEST_F(LeftoversTest, ABoxThatCouldNotBeFilledGoesWithItsSession) {
+  options.ceiling.directories = {"seeds=/nowhere"};
+  service.session("sesn_1").metadata = R"({"glovebox.files":"dir:seeds"})";
+  want(1);
+  with(&LeftoversTest::not_filled);
 }
 TEST_F(LeftoversTest, AnEngineThatIsAwayIsAskedAgain) { with(&LeftoversTest::engine_away); }
 
@@ -183,7 +224,19 @@ class PoolSizeTest : public OrchestratorTest {
     EXPECT_EQ(engine.boxes.begin()->second.pool, "");
     co_return ok;
   }
+  Task<void> went() {
+    CO_TRY_DO(co_await size(1));
+    engine.pools.clear();
+    service.depth = 2;
+    CO_TRY_DO(co_await size(2));
+    EXPECT_EQ(engine.made_with, (std::vector<std::int64_t>{0, 0}));
+    co_return ok;
+  }
   Task<void> there() { return size(1); }
+  Task<void> only_elsewhere() {
+    return until([this] { return engine.pools.size() == 1 && engine.pools.contains("elsewhere"); },
+                 "the end of the other");
+  }
   Task<void> none() {
     return until([this] { return engine.pools.empty(); }, "the end of the pool");
   }
@@ -192,6 +245,19 @@ class PoolSizeTest : public OrchestratorTest {
 TEST_F(PoolSizeTest, FollowsTheQueueBetweenItsLimitsAndSessionsTakeFromIt) {
   options.ceiling.images = {"tools:1"};
   with(&PoolSizeTest::follows);
+}
+TEST_F(PoolSizeTest, OneThatWentIsMadeAnewWithNothingInItUntilItIsNoted) {
+  with(&PoolSizeTest::went);
+}
+TEST_F(PoolSizeTest, ThoseOfEnvironmentsServedBeforeAreRemovedAndNoOthers) {
+  engine.pools = {{"before", 3}, {"elsewhere", 3}};
+  auto journal = Journal::open(state + "/journal.db");
+  ASSERT_TRUE(journal && journal->set_pool("env_0", "before") &&
+              journal->set_pool("env_9", "elsewhere"));
+  auto served = EnvironmentLock::take(state, "env_9");
+  ASSERT_TRUE(served);
+  options.pool = {};
+  with(&PoolSizeTest::only_elsewhere);
 }
 TEST_F(PoolSizeTest, WhereNothingCanBeClaimedABoxIsMade) {
   engine.no_claims = true;

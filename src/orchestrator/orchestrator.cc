@@ -67,12 +67,8 @@ Result<void> recover(Impl impl) {
 Task<void> run_orchestrator(Impl impl) {
   CO_TRY_DO(co_await learn_environment(impl));
   if (impl->draining) co_return ok;
-  const std::string& locks =
-      impl->options.lock_dir.empty() ? impl->options.state_dir : impl->options.lock_dir;
-  if (!locks.empty()) {
-    CO_TRY(lock, EnvironmentLock::take(locks, impl->environment));
-    impl->lock.emplace(std::move(lock));
-  }
+  CO_TRY(lock, lock_of(*impl, impl->environment));
+  if (lock) impl->lock.emplace(std::move(*lock));
   log::info("orchestrator.serves", {{"environment", impl->environment},
                                     {"worker", impl->options.worker_id},
                                     {"service", impl->options.service_url}});
@@ -167,6 +163,15 @@ void Orchestrator::Impl::set_trouble(std::string_view where, const Error& error)
 void Orchestrator::Impl::clear_trouble() {
   if (!trouble.empty()) log::info("orchestrator.well");
   trouble.clear();
+}
+
+Result<std::optional<EnvironmentLock>> lock_of(const Orchestrator::Impl& impl,
+                                               const std::string& environment) {
+  const Options& options = impl.options;
+  const std::string& locks = options.lock_dir.empty() ? options.state_dir : options.lock_dir;
+  if (locks.empty()) return std::optional<EnvironmentLock>();
+  TRY(lock, EnvironmentLock::take(locks, environment));
+  return std::optional(std::move(lock));
 }
 
 Result<std::unique_ptr<Orchestrator>> Orchestrator::open(net::Loop& loop, Options options,

@@ -167,6 +167,14 @@ class Orchestrated : public OrchestratorTest {
     co_return ok;
   }
 
+  Task<void> not_fetched() {
+    CO_TRY_DO(co_await stopped(1));
+    EXPECT_TRUE(engine.boxes.empty() && engine.volumes.empty());
+    EXPECT_EQ(service.posted.size(), 1u);
+    EXPECT_NE(service.posted.at(0).find("fetches nothing"), std::string::npos);
+    co_return ok;
+  }
+
   Task<void> no_ack() {
     CO_TRY_DO(co_await until([this] { return service.count("ack") == 1; }));
     CO_TRY_DO(co_await until([this] { return journal().empty(); }));
@@ -399,6 +407,13 @@ TEST_F(Orchestrated, ABoxThatCannotBeHadIsSaidAndEndsNoOtherItem) {
                     http::json(400, R"({"error":"no such image","code":"INVALID"})")};
   want(1);
   with_orchestrator(&Orchestrated::bad_box);
+}
+TEST_F(Orchestrated, ForFilesThatNobodyFetchesNoBoxIsMade) {
+  options.fetches = false;
+  options.ceiling.directories = {"seeds=/nowhere"};
+  service.session("sesn_1").metadata = R"({"glovebox.files":"dir:seeds"})";
+  want(1);
+  with_orchestrator(&Orchestrated::not_fetched);
 }
 TEST_F(Orchestrated, AnItemThatCannotBeAcknowledgedIsLeftToTheQueue) {
   service.fail("ack", {Fault{404}});

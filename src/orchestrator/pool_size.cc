@@ -51,8 +51,8 @@ class Need {
 };
 
 // One that is not wanted any more. While boxes of it live it only stops making others.
-Task<void> put_away(Impl impl) {
-  CO_TRY(pool, impl->journal.pool(impl->environment));
+Task<void> put_away(Impl impl, std::string environment) {
+  CO_TRY(pool, impl->journal.pool(environment));
   if (pool.empty()) co_return ok;
   EngineApi& api = impl->boxes->api();
   auto removed = co_await api.remove_pool(pool);
@@ -62,18 +62,34 @@ Task<void> put_away(Impl impl) {
     co_return ok;
   }
   if (!removed) co_return removed;
-  co_return impl->journal.set_pool(impl->environment, "");
+  co_return impl->journal.set_pool(environment, "");
+}
+
+// Of environments that were served from here before; where one still is, it is that one's own.
+Task<void> put_away_unserved(Impl impl) {
+  CO_TRY(environments, impl->journal.environments_with_pool());
+  for (const std::string& one : environments) {
+    if (one == impl->environment) continue;
+    auto lock = lock_of(*impl, one);
+    if (!lock && lock.error().code == Code::conflict) continue;
+    Result<void> gone = ok;
+    if (lock)
+      gone = co_await put_away(impl, one);
+    else
+      gone = std::move(lock.error());
+    if (!gone && gone.error().code == Code::cancelled) co_return gone;
+    if (!gone) log::warn("pool.remove", {{"environment", one}, {"error", gone.error().what}});
+  }
+  co_return ok;
 }
 
 Task<void> resize(Impl impl, std::int64_t size) {
   CO_TRY(known, impl->journal.pool(impl->environment));
-  EngineApi::Pool wanted{impl->options.pool.image, impl->options.sandbox_timeout_secs, 0};
-  // A new one has nothing in it until it is noted: killed in between we leave nothing that costs.
-  if (!known.empty()) wanted.warm = size;
+  EngineApi::Pool wanted{impl->options.pool.image, impl->options.sandbox_timeout_secs, size};
   CO_TRY(pool, co_await impl->boxes->api().set_pool(known, wanted));
+  // A new one has nothing in it until it is noted: killed in between we leave nothing that costs.
   if (pool != known) {
     CO_TRY_DO(impl->journal.set_pool(impl->environment, pool));
-    wanted.warm = size;
     CO_TRY(filled, co_await impl->boxes->api().set_pool(pool, wanted));
     if (filled != pool) co_return Error{Code::conflict, "the pool went while it was made"};
   }
@@ -87,8 +103,9 @@ Task<void> resize(Impl impl, std::int64_t size) {
 
 Task<void> keep_pool(Impl impl) {
   const PoolSize& limits = impl->options.pool;
+  CO_TRY_DO(co_await put_away_unserved(impl));
   if (limits.most == 0) {
-    auto gone = co_await put_away(impl);
+    auto gone = co_await put_away(impl, impl->environment);
     if (!gone && gone.error().code != Code::cancelled)
       log::warn("pool.remove", {{"error", gone.error().what}});
     co_return ok;

@@ -52,12 +52,11 @@ runner::LeaseStart lease_start(const std::optional<Claim>& from) {
 Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, runner::Bearer token,
                                                 runner::Session session, std::string known_box,
                                                 std::optional<Error> refusal) {
-  auto note = [weak = std::weak_ptr(impl), work, session = session.id](std::string box) {
+  auto note = [weak = std::weak_ptr(impl), work](std::string box) {
     auto impl = weak.lock();
     if (!impl) return;
     if (auto noted = impl->journal.box(work, box); !noted)
       log::error("journal.box", {{"work", work}, {"error", noted.error().what}});
-    note_box(impl, session);
   };
   CO_FAULT("orchestrator.before_box");
   runner::Bearer bearer = token ? token : impl->environment_key;
@@ -65,8 +64,9 @@ Task<std::shared_ptr<runner::Hands>> make_hands(Impl impl, std::string work, run
     return tell_session(impl, session, std::move(why), bearer);
   };
   if (refusal) co_return refusing(std::move(*refusal), std::move(tell));
-  auto wish = wish_of(session, impl->options.ceiling);
+  auto wish = wish_for(impl, session);
   if (!wish) co_return refusing(std::move(wish.error()), std::move(tell));
+  note_box(impl, session.id);
   auto prepare = preparation_of(impl, session.id, *wish, bearer);
   auto hands = std::make_shared<BoxHands>(impl->boxes, box_name(session.id), std::move(known_box),
                                           std::move(note), std::move(*wish), std::move(prepare));
@@ -211,16 +211,18 @@ Seat::~Seat() {
   impl_->changed.notify();
 }
 
-static Task<void> cannot_fetch(std::string) {
-  co_return Error{Code::unsupported,
-                  "what takes the work is a sandbox without network, which fetches nothing "
-                  "(orchestrator.runner = \"outside\" does)",
-                  kSessionFiles};
+Result<BoxWish> wish_for(Impl impl, const runner::Session& session) {
+  TRY(wish, wish_of(session, impl->options.ceiling));
+  if (!impl->options.fetches && !wish.sources.all.empty())
+    return Error{Code::unsupported,
+                 "what takes the work is a sandbox without network, which fetches nothing "
+                 "(orchestrator.runner = \"outside\" does)",
+                 kSessionFiles};
+  return wish;
 }
 
 Preparation preparation_of(Impl impl, const std::string& session, const BoxWish& wish,
                            runner::Bearer bearer) {
-  if (!impl->options.fetches && !wish.sources.all.empty()) return cannot_fetch;
   const Ceiling& ceiling = impl->options.ceiling;
   FilePolicy policy{.web = {ceiling.hosts, ceiling.also_trust},
                     .directories = ceiling.directories,
