@@ -34,6 +34,14 @@ Result<void> remove_other_programs(const std::string& directory,
   return ok;
 }
 
+// What nobody noted may be any of them.
+bool all_known(const std::set<std::string>& needed, std::string_view what) {
+  if (!needed.contains(kUnknown)) return true;
+  log::info("engine.collect_later",
+            {{"kept", what}, {"why", "sandboxes of an earlier version run"}});
+  return false;
+}
+
 }  // namespace
 
 Task<void> Core::collect() {
@@ -49,8 +57,10 @@ Task<void> Core::collect() {
   for (const auto& [id, one] : pools->all)
     for (const auto& box : one->warm) note(*box);
   std::function<Result<void>()> remove = [this, generations, programs]() -> Result<void> {
-    TRY_DO(remove_other_host_images(path("images"), generations), "earlier images of the machine");
-    return remove_other_programs(path("inside"), programs);
+    if (all_known(generations, "images"))
+      TRY_DO(remove_other_host_images(path("images"), generations),
+             "earlier images of the machine");
+    return all_known(programs, "inside") ? remove_other_programs(path("inside"), programs) : ok;
   };
   co_return co_await pool.run(std::move(remove));
 }

@@ -58,6 +58,13 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     secrets TEXT NOT NULL,        -- one after the other, a space between
     PRIMARY KEY (sandbox, port)
   ) WITHOUT ROWID;
+)"},
+                                            // Without these members it has neither, from here on.
+                                            // What runs already may have both (kUnknown).
+                                            {6, R"(
+  UPDATE sandboxes SET record =
+      json_insert(record, '$.host_generation', 'unknown', '$.inside_version', 'unknown')
+    WHERE status <> 'terminated';
 )"}};
 
 }  // namespace

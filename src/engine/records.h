@@ -15,6 +15,10 @@
 
 namespace glovebox::engine {
 
+// In place of what a sandbox was started with, where an engine of before did not note it; until it
+// is started again.
+inline constexpr const char* kUnknown = "unknown";
+
 struct Row {
   wire::SandboxRecord record;
   uid_t base = 0;  // first of the box's user ids, until it is cleaned

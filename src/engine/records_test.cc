@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 namespace glovebox::engine {
 namespace {
 
@@ -62,6 +65,30 @@ TEST_F(RecordsTest, WhatIsNotCleanedIsRememberedWithItsIds) {
   ASSERT_EQ(left.size(), 1u);
   EXPECT_EQ(left[0].record.id, "b");
   EXPECT_EQ(left[0].base, 7u);
+}
+
+TEST(RecordsOfBefore, WhatASandboxThatLivesWasStartedWithIsUnknownNotNothing) {
+  char path[] = "/tmp/glovebox-records-XXXXXX";
+  ASSERT_TRUE(::mkdtemp(path));
+  const std::string file = str(path, "/engine.db");
+  {
+    auto records = Records::open(file).value();
+    Row ended = row("ended"), noted = row("noted");
+    ended.record.status = wire::State::terminated;
+    noted.record.host_generation = "abc";
+    for (const Row& one : {row("bare"), ended, noted}) ASSERT_TRUE(records.insert(one));
+    ASSERT_TRUE(records.database().exec("PRAGMA user_version = 5"));
+  }
+  {
+    auto records = Records::open(file).value();
+    EXPECT_EQ(records.find("bare")->host_generation, kUnknown);
+    EXPECT_EQ(records.find("bare")->inside_version, kUnknown);
+    EXPECT_EQ(records.find("noted")->host_generation, "abc");
+    EXPECT_EQ(records.find("ended")->host_generation, "");
+    ASSERT_TRUE(records.insert(row("new")));
+  }
+  EXPECT_EQ(Records::open(file)->find("new")->host_generation, "");
+  std::filesystem::remove_all(path);
 }
 
 }  // namespace

@@ -90,17 +90,20 @@ Task<Uplink> Core::open_uplink(std::string id_or_name, int port) {
   auto box = find(id_or_name);
   if (!box) co_return Error{Code::gone, "the sandbox has just ended", "SANDBOX_TERMINATED"};
   // What it was shown once it is shown until its processes end: noted before, so that nobody
-  // collects it.
+  // collects it. Where nobody knows what that was it stays unknown: nothing is collected then.
+  std::string version = box->record.inside_version;
+  if (version.empty() || version == kUnknown) {
+    CO_TRY(present, version_of(options.inside_programs), "programs for inside of boxes");
+    version = std::move(present);
+  }
   if (box->record.inside_version.empty()) {
-    CO_TRY(version, version_of(options.inside_programs), "programs for inside of boxes");
     wire::SandboxRecord record = box->record;
     record.inside_version = version;
     CO_TRY_DO(records->save(record), "note");
     box->record = std::move(record);
   }
-  auto work =
-      std::make_shared<Work>(Work{path("inside"), box->record.inside_version, options.uplink_socket,
-                                  options.inside_programs, box->record.id, port});
+  auto work = std::make_shared<Work>(Work{path("inside"), version, options.uplink_socket,
+                                          options.inside_programs, box->record.id, port});
   auto got = std::make_shared<int>(0);
   std::function<Result<void>()> open = [this, work, got, pid = box->pid]() -> Result<void> {
     TRY(process, first_process(work->id, pid));
