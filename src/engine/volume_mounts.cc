@@ -23,23 +23,24 @@ Error wrong_state(const wire::SandboxRecord& record) {
           record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
 }
 
-// The mount of a volume, taken out of those there are. Where the tenant's links led, it is at
-// another place than was said.
-std::optional<sys::MountedInside> take_mount(std::vector<sys::MountedInside>& mounts,
-                                             const wire::FileSystem& fs) {
-  auto is_of = [root = "/volumes/" + fs.id](const auto& mount) {
-    return mount.root.ends_with(root);
-  };
-  auto found = std::ranges::find_if(
-      mounts, [&](const auto& mount) { return is_of(mount) && mount.place == fs.mount_path; });
-  if (found == mounts.end()) found = std::ranges::find_if(mounts, is_of);
-  if (found == mounts.end()) return std::nullopt;
-  auto taken = std::move(*found);
-  mounts.erase(found);
-  return taken;
-}
-
 }  // namespace
+
+std::vector<std::optional<sys::MountedInside>> mounts_for(
+    const std::vector<wire::FileSystem>& noted, std::vector<sys::MountedInside> mounts) {
+  std::vector<std::optional<sys::MountedInside>> found(noted.size());
+  for (const bool as_said : {true, false})
+    for (std::size_t i = 0; i < noted.size(); ++i) {
+      if (found[i]) continue;
+      auto mount = std::ranges::find_if(mounts, [&](const auto& one) {
+        return one.root.ends_with("/volumes/" + noted[i].id) &&
+               (!as_said || one.place == noted[i].mount_path);
+      });
+      if (mount == mounts.end()) continue;
+      found[i] = std::move(*mount);
+      mounts.erase(mount);
+    }
+  return found;
+}
 
 Result<Fd> Core::first_process(const std::string& id, pid_t pid) const {
   TRY(process, sys::open_process(pid), "the box's first process");
@@ -110,12 +111,13 @@ Task<wire::SandboxRecord> Core::detach_volume(std::string id_or_name, std::strin
                     str("sandbox ", box->record.id, " has no volume at ", valid_utf8(place)),
                     "FILE_SYSTEM_NOT_FOUND"};
   const wire::FileSystem gone = *found;
+  const auto which = static_cast<std::size_t>(found - box->record.file_systems.begin());
   if (box->record.tier != kCold) {
-    std::function<Result<void>()> unmount = [this, id = box->record.id, pid = box->pid,
-                                             gone]() -> Result<void> {
+    std::function<Result<void>()> unmount = [this, id = box->record.id, pid = box->pid, which,
+                                             noted = box->record.file_systems]() -> Result<void> {
       TRY(process, first_process(id, pid));
       TRY(mounts, sys::mounts_of(pid));
-      auto mount = take_mount(mounts, gone);
+      auto mount = mounts_for(noted, std::move(mounts))[which];
       return mount ? sys::unmount_in_box(process.get(), *mount) : ok;
     };
     CO_TRY_DO(co_await pool.run(std::move(unmount)), "detach");
@@ -140,8 +142,9 @@ Task<void> Core::regain_volumes(std::shared_ptr<Box> box) {
                                         noted = box->record.file_systems]() -> Result<void> {
     TRY_DO(first_process(id, pid));
     TRY(mounts, sys::mounts_of(pid));
-    for (const auto& fs : noted)
-      if (!take_mount(mounts, fs)) missing->push_back(fs);
+    auto found = mounts_for(noted, std::move(mounts));
+    for (std::size_t i = 0; i < noted.size(); ++i)
+      if (!found[i]) missing->push_back(noted[i]);
     return ok;
   };
   CO_TRY_DO(co_await pool.run(std::move(look)));

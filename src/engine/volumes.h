@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "net/loop.h"
 #include "store/database.h"
+#include "sys/inside_mount.h"
 #include "wire/sandbox.h"
 
 namespace glovebox::engine {
@@ -24,6 +25,12 @@ struct Volume {
   std::vector<std::string> users;  // ids of the sandboxes that have it
 };
 std::string encode(const Volume& volume);
+
+// Which of a box's mounts is which of the volumes it is said to have; one of `mounts` each. Where
+// the tenant's links led, it is at another place than was said: only what is at no place that was
+// said for another can be that.
+std::vector<std::optional<sys::MountedInside>> mounts_for(
+    const std::vector<wire::FileSystem>& noted, std::vector<sys::MountedInside> mounts);
 
 class Volumes {
  public:

@@ -86,6 +86,13 @@ def test_volumes(tmp):
             equal(detach("/own/later/").expect(200).json.get("file_systems"), None)
             equal(box.sh("ls /moved/later /asleep | wc -w; cat /proc/self/comm; ls /dev/null").ok().stdout, "2\ncat\n/dev/null\n")
             assert live.id not in api.call("GET", "/volumes/data").json["sandboxes"]
+            attach("/c").expect(200)
+            box.sh("mkdir /b && ln -s /b /a").ok()
+            attach("/a").expect(200)
+            equal(box.sh("head -n 1 /b/note").ok().stdout, "kept\n")
+            detach("/a").expect(200)
+            equal(box.sh("head -n 1 /c/note; ls /b").ok().stdout, "kept\n")
+            detach("/c").expect(200)
             equal(gb.cli("volume", "attach", "live", "data:/by/hand:ro").returncode, 0)
             equal(box.sh("head -n 1 /by/hand/note").ok().stdout, "kept\n")
             equal(gb.cli("volume", "detach", "live", "/by/hand").returncode, 0)
