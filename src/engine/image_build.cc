@@ -476,7 +476,11 @@ Task<ImageRecord> Images::build(Build request, Progress progress) {
   const Reuse reuse = request.reuse;
   auto made =
       co_await Builder(*this, std::move(request), std::move(context), std::move(progress)).run();
-  if (reuse == Reuse::no) CO_TRY_DO(co_await drop_unused());
+  if (reuse == Reuse::no) {
+    // What came of the build does not depend on it; the next removal finds what is left.
+    auto dropped = co_await drop_unused();
+    if (!dropped) log::warn("image.left_over", {{"error", dropped.error().what}});
+  }
   co_return made;
 }
 

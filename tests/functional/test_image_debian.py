@@ -122,6 +122,19 @@ def test(tmp):
             connection.close()
             answer.close()
             nothing_left(["debian:tiny"])
+        with check("it is there, and that is said, where what it no longer needs could not be removed"):
+            for environment in ({}, {"GLOVEBOX_FAULT": "image.drop.after_row:fail"}):  # a start removes what is left of before, and must be able to
+                gb.down()
+                gb.environment = environment
+                gb.start()
+            done = debian("--name=x:2")
+            equal(done.returncode, 0, done.stderr[-2000:])
+            assert "image.drop.after_row" in gb.log(), "nothing was to be removed"
+            gb.down()
+            gb.environment = {}
+            gb.start()
+            api = api_of(gb)
+            nothing_left(["debian:tiny", "x:2"])
         check.done()
 
 
