@@ -37,9 +37,11 @@ Result<bool> Core::adopt_cold(const std::shared_ptr<Box>& box) {
   if (record.tier != kCold && !(rebooted && box->pid == 0)) return false;
   if (std::exchange(box->pid, 0) != 0)
     work.spawn("clear " + record.id, clear_cold(box, Moving(box)));
-  if (record.tier == kCold && record.status == wire::State::suspended) return true;
+  if (record.tier == kCold && record.status == wire::State::suspended && record.last_activity_at)
+    return true;
   record.status = wire::State::suspended;
   record.tier = kCold;
+  record.last_activity_at = last_activity_ms(*box);
   record.reason = "the machine was restarted: its files are there, its processes are not";
   TRY_DO(records->save(record), "note");
   log::info("sandbox.cold", {{"sandbox", record.id}});

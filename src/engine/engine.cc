@@ -122,10 +122,7 @@ Engine::~Engine() = default;
 // The record with what changes too often to be noted down.
 static wire::SandboxRecord as_it_is(const Box& box) {
   wire::SandboxRecord record = box.record;
-  auto ago = std::chrono::steady_clock::now() - box.life.last_use;
-  record.last_activity_at =
-      system_clock().unix_ms() -
-      (box.life.uses > 0 ? 0 : std::chrono::duration_cast<Millis>(ago).count());
+  record.last_activity_at = last_activity_ms(box);
   return record;
 }
 

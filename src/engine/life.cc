@@ -57,6 +57,20 @@ Task<void> told(net::Event& event, Millis limit) {
   co_return ok;
 }
 
+std::int64_t last_activity_ms(const Box& box) {
+  const std::int64_t now = system_clock().unix_ms();
+  if (box.life.uses > 0) return now;
+  const auto ago = std::chrono::steady_clock::now() - box.life.last_use;
+  return std::max(box.record.created_at, now - std::chrono::duration_cast<Millis>(ago).count());
+}
+
+// In a record of one that runs it is the time before it last slept.
+void recover_last_use(Box& box) {
+  if (box.record.status != wire::State::suspended || box.record.last_activity_at == 0) return;
+  const std::int64_t ago = system_clock().unix_ms() - box.record.last_activity_at;
+  box.life.last_use -= Millis(std::max<std::int64_t>(0, ago));
+}
+
 Moving::Moving(std::shared_ptr<Box> box) : box_(std::move(box)) { box_->life.moving = true; }
 
 Moving::~Moving() {
@@ -110,6 +124,7 @@ Task<void> Core::put_to_sleep(std::shared_ptr<Box> box, std::string reason, Movi
     record.status = wire::State::suspended;
     record.tier = kRam;
     record.reason = std::move(reason);
+    record.last_activity_at = last_activity_ms(*box);
     frozen = records->save(record);
   }
   if (!frozen) {
@@ -174,6 +189,7 @@ Task<void> Core::sleep_again(std::shared_ptr<Box> box, Moving moving) {
   wire::SandboxRecord record = box->record;
   record.status = wire::State::suspended;
   record.tier = kRam;
+  record.last_activity_at = last_activity_ms(*box);
   CO_TRY_DO(records->save(record), "note");
   box->record = std::move(record);
   co_return ok;

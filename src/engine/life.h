@@ -47,6 +47,10 @@ struct Life {
   bool in_doubt = false;                  // it seems idle, and is being asked
 };
 
+std::int64_t last_activity_ms(const Box& box);  // when it was last used, unix time
+// Start-up: of one that sleeps the record says it.
+void recover_last_use(Box& box);
+
 // Held by the verb that changes how awake a box is. While there is one nobody else begins; when it
 // goes those who wait look again.
 class Moving {

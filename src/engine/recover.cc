@@ -215,6 +215,7 @@ Result<void> Core::adopt_or_end(const Row& row, const std::map<std::string, wire
   }
   // A word of memory only, which some other change took along to the disk.
   if (record.status == wire::State::snapshotting) box->record.status = wire::State::running;
+  recover_last_use(*box);
   auto note = notes.find(record.id);
   bool ours = note != notes.end() && note->second.stage == wire::BoxStage::running;
   if (ours) box->pid = static_cast<pid_t>(note->second.pid);

@@ -9,15 +9,11 @@ namespace glovebox::engine {
 
 Task<std::vector<SandboxUsage>> Core::usage() {
   auto found = std::make_shared<std::vector<SandboxUsage>>();
-  const auto now = std::chrono::steady_clock::now();
-  const std::int64_t now_ms = system_clock().unix_ms();
   for (const auto& [id, box] : boxes) {
-    const auto since = std::chrono::duration_cast<Millis>(now - box->life.last_use).count();
     SandboxUsage entry;
     entry.record = box->record;
     entry.in_use = box->life.uses > 0;
-    entry.last_activity_ms =
-        entry.in_use ? now_ms : std::max(box->record.created_at, now_ms - since);
+    entry.last_activity_ms = last_activity_ms(*box);
     found->push_back(std::move(entry));
   }
   std::function<Result<void>()> look = [this, found]() -> Result<void> {

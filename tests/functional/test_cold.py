@@ -3,6 +3,7 @@ labels: privileged timeout=300
 """
 import concurrent.futures
 import os
+import time
 
 from faults import attempt, fault_points
 from harness import Glovebox, run
@@ -28,7 +29,7 @@ def test(tmp):
         box.sh("useradd -u 1500 -m someone && chown 1500 /workspace/kept && ln -s kept /workspace/link").ok()
         asleep.write("/root/notes", "mine")
         suspend(api, gb, asleep.id)
-        before = api.get(box.id)
+        before, slept = api.get(box.id), time.time() * 1000
         with check("named ones are suspended and cold, and say why; one without a name is terminated"):
             api = restart_machine(gb)
             for one in (box, asleep, plain):
@@ -43,6 +44,7 @@ def test(tmp):
             gb.kill_engine()
             api = api_of(gb)
             equal(state(api, box.id), ("suspended", "cold"))
+            assert api.get(asleep.id)["last_activity_at"] <= slept < api.get(box.id)["last_activity_at"], (api.get(asleep.id), slept, api.get(box.id))
         with check("fifty operations at once start it once; its files are there with their owners, and its entrypoint runs again"):
             with concurrent.futures.ThreadPoolExecutor(50) as pool:
                 answers = list(pool.map(lambda _: box.read("/workspace/kept"), range(50)))

@@ -231,6 +231,7 @@ def restarts(gb, check):
     box = api.create(name="long-sleeper")
     pid = ticking(box)
     suspend(api, gb, box.id)
+    used, asleep = api.get(box.id)["last_activity_at"], time.time() * 1000
     with check("it sleeps on through a kill -9 of the engine, and through `down` and `up`"):
         gb.kill_engine()
         equal(state(api_of(gb), "long-sleeper"), ("suspended", "ram"))
@@ -239,6 +240,8 @@ def restarts(gb, check):
         gb.start()
         equal(state(api_of(gb), "long-sleeper"), ("suspended", "ram"))
         assert frozen(gb, box.id)
+    with check("it was last used before it slept, not when an engine found it"):
+        assert used - 1000 < api_of(gb).get(box.id)["last_activity_at"] <= asleep, (used, api_of(gb).get(box.id), asleep)
     with check("and wakes for the next engine as for the first"):
         box = api_of(gb).box("long-sleeper")
         had = ticks(box, pid)
