@@ -161,7 +161,7 @@ def background(box, check):
 
     with check("a background child survives the command that started it"):
         box.sh("setsid sleep 301 >/dev/null 2>&1 & disown; exit 0").ok()
-        assert "sleep 301" in box.programs(), box.programs()
+        eventually(lambda: "sleep 301" in box.programs(), what="it has become what it was asked to be")
 
 
 def stdin(box, check):
