@@ -1,9 +1,12 @@
 #!/usr/bin/env python3
 """Checks what breaks silently: who includes whom (tools/deps.txt), where heavy headers stand, that CMake names every source, that
-no file grows too long, and that every folder of src/ explains itself in a README.md. Prints each breach; exit 1 if there is one.
+no file grows too long, that every folder of src/ explains itself in a README.md, and that Python finds the names it uses. Prints
+each breach; exit 1 if there is one.
 
     tools/check_tree.py [ROOT]
 """
+import ast
+import builtins
 import fnmatch
 import os
 import re
@@ -104,10 +107,37 @@ def check_files(root):
                 yield f"{path}: says it is unfinished ({UNFINISHED.search(text).group()})"
 
 
+def names_in(tree):
+    """(all that is bound somewhere, imported ones, used ones): coarse, without scopes, so that nothing right is called wrong."""
+    bound, imported, used = {*dir(builtins), "__file__"}, set(), set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                imported |= {(one.asname or one.name).split(".")[0] for one in names}
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name) | ast.arg(arg=name) | ast.ExceptHandler(name=name):
+                bound.add(name)
+            case ast.Name(id=name, ctx=ast.Load()):
+                used.add(name)
+            case ast.Name(id=name) | ast.MatchAs(name=name) | ast.MatchStar(name=name):
+                bound.add(name)
+    return bound | imported, imported, used
+
+
+def check_names(root):
+    for top in ("bench", "tests", "tools"):
+        for path in sources(root, top, (".py",)):
+            bound, imported, used = names_in(ast.parse(read(os.path.join(root, path))))
+            for name in sorted(used - bound):
+                yield f"{path}: nothing is called {name}"
+            for name in sorted(imported - used):
+                yield f"{path}: imports {name} for nothing"
+
+
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     allowed, heavy = rules(os.path.join(root, "tools", "deps.txt"))
-    breaches = [*check_folders(root, allowed), *check_includes(root, allowed, heavy), *check_cmake(root), *check_files(root)]
+    breaches = [*check_folders(root, allowed), *check_includes(root, allowed, heavy), *check_cmake(root), *check_files(root),
+                *check_names(root)]
     for breach in breaches:
         print(breach)
     return 1 if breaches else 0

@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import tarfile
-import time
 
 from harness import Glovebox, run
 from support import Checks, Owned, api_of, equal, eventually, short, start_time

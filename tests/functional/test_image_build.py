@@ -3,7 +3,6 @@ labels: privileged timeout=300
 """
 import json
 import os
-import time
 
 from harness import Glovebox, run
 from image_files import Tar, root_tar

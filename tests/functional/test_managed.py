@@ -1,8 +1,6 @@
 """Managed processes are kept running by their policy and their health, under their names, through crashes of the engine.
 labels: privileged timeout=300
 """
-import contextlib
-import http.client
 import threading
 import time
 

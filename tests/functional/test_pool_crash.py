@@ -2,6 +2,7 @@
 labels: privileged slow timeout=600
 """
 import os
+import re
 
 from faults import attempt, fault_points
 from harness import Glovebox, run

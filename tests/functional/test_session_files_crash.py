@@ -8,7 +8,7 @@ from crashes import kill_at
 from fake_messages import FakeMessages
 from harness import SYSTEM, Glovebox, run
 from sessions import plain
-from support import Checks, equal, eventually
+from support import Checks, equal
 from test_session_files import directory, refused, settings
 from test_session_policy import Talk, boxes
 from web_files import WebFiles

@@ -2,7 +2,7 @@
 labels: privileged timeout=240
 """
 from harness import Glovebox, run
-from image_files import Tar, root_tar, shell_files
+from image_files import Tar, shell_files
 from support import Checks, api_of, equal, eventually
 from test_images import gb_box, import_image
 

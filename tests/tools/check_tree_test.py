@@ -69,6 +69,11 @@ class CheckTree(unittest.TestCase):
     def test_a_header_twice(self):
         self.breach("src/net/b.h", "int b();\n", "no #pragma once")
 
+    def test_python_finds_what_it_names(self):
+        self.put("tools/a.py", "import os\n\n\ndef f(x):\n    match x:\n        case [y]:\n            return os.path, y\n")
+        self.assertEqual(self.check(), "")
+        self.breach("tests/b.py", "import os\nprint(re.sub)\n", "tests/b.py: nothing is called re", "tests/b.py: imports os for nothing")
+
 
 if __name__ == "__main__":
     unittest.main()
