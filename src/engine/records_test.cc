@@ -2,8 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
+
+#include "base/temp_dir.h"
 
 namespace glovebox::engine {
 namespace {
@@ -68,8 +69,7 @@ TEST_F(RecordsTest, WhatIsNotCleanedIsRememberedWithItsIds) {
 }
 
 TEST(RecordsOfBefore, WhatASandboxThatLivesWasStartedWithIsUnknownNotNothing) {
-  char path[] = "/tmp/glovebox-records-XXXXXX";
-  ASSERT_TRUE(::mkdtemp(path));
+  const std::string path = make_temp_dir("glovebox-records");
   const std::string file = str(path, "/engine.db");
   {
     auto records = Records::open(file).value();

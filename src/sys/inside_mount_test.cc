@@ -10,9 +10,8 @@
 #include <cstdio>
 #include <optional>
 
-#include "sys/inside.h"
+#include "sys/inside_fixture.h"
 #include "sys/mount.h"
-#include "sys/process.h"
 #include "sys/tree.h"
 
 namespace glovebox::sys {
@@ -28,34 +27,15 @@ bool in_own_root() {
          pivot_to("/mnt").has_value();
 }
 
-class InsideMounts : public ::testing::Test {
+class InsideMounts : public ProcessInside {
  protected:
   void SetUp() override {
     ASSERT_TRUE(make_dirs(here_, 0755));
     ASSERT_TRUE(create_file(here_ + "/file", "x", 0644));
-    int ends[2];
-    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-    Fd told(ends[0]), tell(ends[1]);
-    pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      char done = in_own_root() ? 'y' : 'n';
-      if (::write(tell.get(), &done, 1) != 1) ::_exit(1);
-      for (;;) ::pause();
-    }
-    process_.emplace(*Process::adopt(child));
-    char done = 'n';
-    ASSERT_EQ(::read(told.get(), &done, 1), 1);
-    if (done != 'y') GTEST_SKIP() << "namespaces can be made by root only";
-    auto handle = open_process(child);
-    ASSERT_TRUE(handle) << handle.error().what;
-    handle_ = std::move(*handle);
+    start(in_own_root);
   }
   void TearDown() override { EXPECT_TRUE(remove_tree(here_)); }
 
-  std::string inside(const std::string& path) {
-    return str("/proc/", process_->pid(), "/root", path);
-  }
   bool there(const std::string& path) { return ::access(inside(path).c_str(), F_OK) == 0; }
   Result<void> mount(std::vector<InsideMount> mounts) {
     return mount_in_box(handle_.get(), -1, 0, mounts);
@@ -69,8 +49,6 @@ class InsideMounts : public ::testing::Test {
   }
 
   const std::string here_ = ::testing::TempDir() + str("glovebox-inside-", ::getpid());
-  std::optional<Process> process_;
-  Fd handle_;
 };
 
 TEST_F(InsideMounts, ThePlaceIsMadeAndSeenInThereOnly) {

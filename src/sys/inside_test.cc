@@ -16,8 +16,8 @@
 #include <cstdio>
 #include <optional>
 
+#include "sys/inside_fixture.h"
 #include "sys/mount.h"
-#include "sys/process.h"
 #include "sys/tree.h"
 
 namespace glovebox::sys {
@@ -30,35 +30,10 @@ bool in_own_namespaces() {
          ::symlink("/", "/mnt/link") == 0;
 }
 
-// A process in a network and a mount namespace of its own, with a tmpfs at /mnt; it lives until the
-// test ends.
-class Inside : public ::testing::Test {
+// In a network and a mount namespace of its own, with a tmpfs at /mnt.
+class Inside : public ProcessInside {
  protected:
-  void SetUp() override {
-    int ends[2];
-    ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-    Fd told(ends[0]), tell(ends[1]);
-    pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      char done = in_own_namespaces() ? 'y' : 'n';
-      if (::write(tell.get(), &done, 1) != 1) ::_exit(1);
-      for (;;) ::pause();
-    }
-    process_.emplace(*Process::adopt(child));
-    char done = 'n';
-    ASSERT_EQ(::read(told.get(), &done, 1), 1);
-    if (done != 'y') GTEST_SKIP() << "namespaces can be made by root only";
-    auto handle = open_process(child);
-    ASSERT_TRUE(handle) << handle.error().what;
-    handle_ = std::move(*handle);
-  }
-  std::string inside(const std::string& path) {
-    return str("/proc/", process_->pid(), "/root", path);
-  }
-
-  std::optional<Process> process_;
-  Fd handle_;
+  void SetUp() override { start(in_own_namespaces); }
 };
 
 int connect_from_here(int port) {
