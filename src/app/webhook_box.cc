@@ -44,8 +44,12 @@ std::string text_of(const json::object& object, std::string_view key) {
 }
 
 Result<std::string> part_url(const std::string& state, std::string_view name) {
-  TRY(endpoints, read_endpoints(state), "what runs here");
-  for (const PartStatus& part : endpoints.parts)
+  auto endpoints = read_endpoints(state);
+  if (!endpoints)
+    return Error{Code::unavailable, str("nothing runs in ", state,
+                                        "; start it with: glovebox orchestrate "
+                                        "--mode=webhook-sandbox, or glovebox up --detach")};
+  for (const PartStatus& part : endpoints->parts)
     if (part.name == name && !part.url.empty()) return part.url;
   return Error{Code::unavailable,
                str("the ", name, " does not run: glovebox down, and run this again")};

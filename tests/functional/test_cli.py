@@ -262,6 +262,11 @@ def test_up_and_down(tmp):
             assert gb.cli("down").returncode in (0, 1)
             status = gb.cli("status")
             assert status.returncode in (0, 1, 3), status
+        with check("what needs something that runs says how to start it"):
+            for words in (("sandbox", "ls"), ("orchestrate", "--mode=webhook-sandbox", "status")):
+                done = gb.cli(*words)
+                equal(done.returncode, 1, done.stderr)
+                assert "start it with: glovebox" in done.stderr, done.stderr
         with check("up --detach returns when it serves, and logs to files"):
             done = ok(subprocess.run([gb.program, "up", "--detach", "--state", gb.state, "--listen", "127.0.0.1:0"], stdin=subprocess.DEVNULL,
                                      capture_output=True, text=True, timeout=120, env=environment(gb)))
