@@ -15,7 +15,6 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/random.h"
 #include "engine/core.h"
 #include "net/task.h"
 #include "sys/tree.h"
@@ -27,7 +26,6 @@ static metrics::Gauge blanks_ready("engine_blanks", "Boxes made ahead.");
 constexpr const char* kResolvConf =
     "nameserver 127.0.0.53\noptions edns0\n";  // see resolver_link.h
 constexpr Millis kLull{20};
-constexpr std::size_t kIdLength = 21;  // the form of ids that the API's clients tell from names
 
 Result<uid_t> Core::take_range() {
   for (int round = 0; round < 2; ++round) {
@@ -78,7 +76,7 @@ Result<void> Core::make_files(const std::string& id, const BoxPlan& plan) const 
     // What a copy brings may be more than that, where a quota counts it.
     TRY_DO(storage->limit_upper(id, wire::Resources().disk_mb), "disk limit");
   } else if (!plan.snapshot.empty()) {
-    TRY_DO(storage->copy_upper(id, plan.snapshot));
+    if (plan.copied_for.empty()) TRY_DO(storage->copy_upper(id, plan.snapshot));
   } else {
     TRY_DO(storage->copy_tree(id, upper_of));
   }
@@ -106,7 +104,7 @@ Task<void> Core::prepare(Blank blank, BoxPlan of, bool spare) {
 
 Task<Blank> Core::make_blank(BoxPlan plan) {
   CO_TRY(base, take_range());
-  Blank blank{random_id(kIdLength), base};
+  Blank blank{plan.copied_for.empty() ? new_id() : plan.copied_for, base};
   // A commit of the pool can hold this up, and the loop must not wait for it.
   std::function<Result<void>()> make = [this, blank, plan] { return make_files(blank.id, plan); };
   auto made = co_await pool.run(std::move(make));

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "base/fd.h"
+#include "base/random.h"
 #include "engine/claims.h"
 #include "engine/engine.h"
 #include "engine/images.h"
@@ -53,6 +54,8 @@ struct BoxPlan {
   std::shared_ptr<const Image> image;  // the lowest layer
   // The box's own files begin as a copy of this one's; empty: with nothing.
   std::string snapshot = {};
+  // The box they have been copied for already: that is its id. Empty: they are yet to be.
+  std::string copied_for = {};
 };
 
 // A box with a record that is not terminated.
@@ -73,6 +76,9 @@ struct Blank {  // a box that waits to be told what it is: its id is the one the
   std::string id;
   uid_t base = 0;
 };
+
+// Of sandboxes and snapshots, in the form that the API's clients tell from names.
+inline std::string new_id() { return random_id(21); }
 
 struct Snapshots;
 
@@ -109,7 +115,8 @@ struct Core {
   Result<uid_t> take_range();
 
   // create.cc
-  Task<wire::SandboxRecord> create(wire::CreateSandbox spec);
+  // `files`: the id of a copy of the snapshot's, see copy().
+  Task<wire::SandboxRecord> create(wire::CreateSandbox spec, std::string files = {});
   Result<void> check(const wire::CreateSandbox& spec) const;
   wire::BoxTerms terms_of(const wire::Resources& resources, const Image& image) const;
   wire::SandboxRecord record_of(const wire::CreateSandbox& spec) const;
@@ -163,6 +170,7 @@ struct Core {
   Result<wire::SnapshotRecord> usable_snapshot(const std::string& id) const;
   Result<void> inherit(wire::CreateSandbox& spec) const;
   Task<std::vector<wire::SandboxRecord>> copy(std::string id_or_name, int times);
+  Task<std::vector<std::string>> copy_files(std::string snapshot, int times);
   Task<wire::SandboxRecord> rollback(std::string id_or_name, std::string snapshot_id);
   Task<void> roll_back(std::shared_ptr<Box> box);
   void resume_rollbacks();

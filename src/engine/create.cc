@@ -85,11 +85,12 @@ static std::string told_of_change(const wire::SnapshotRecord& snapshot, const Im
              " now: the machine's packages have changed");
 }
 
-Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec) {
+Task<wire::SandboxRecord> Core::create(wire::CreateSandbox spec, std::string files) {
   auto begun = std::chrono::steady_clock::now();
   CO_TRY_DO(inherit(spec));
   CO_TRY_DO(check(spec));
   CO_TRY(plan, plan_of(spec));
+  plan.copied_for = std::move(files);
   CO_TRY(file_systems, volumes->check(spec.file_systems, !plan.image->usr_mask.empty()));
   CO_TRY(network_settled, co_await settle_network(spec.network));
   spec.network = std::move(network_settled);

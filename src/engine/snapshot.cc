@@ -10,7 +10,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/random.h"
 #include "engine/finish.h"
 #include "engine/port_rules.h"
 #include "net/deadline.h"
@@ -25,7 +24,6 @@ static metrics::Histogram stopped_seconds("engine_snapshot_stopped_seconds",
 
 namespace {
 
-constexpr std::size_t kIdLength = 21;
 constexpr Millis kFreezeLimit = 10s;
 constexpr Millis kTurnLimit = 60s;  // for the verb that is at the box to be over
 
@@ -77,7 +75,7 @@ Task<wire::SnapshotRecord> Core::snapshot(std::string id_or_name, std::string ty
 Task<wire::SnapshotRecord> Core::take(std::shared_ptr<Box> box, bool temporary) {
   auto begun = Clock::now();
   wire::SnapshotRecord record;
-  record.id = random_id(kIdLength);
+  record.id = new_id();
   record.temporary = temporary;
   record.parent = box->record.snapshot_id;
   record.image_generation = box->plan.image->generation;

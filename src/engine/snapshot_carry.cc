@@ -9,7 +9,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/random.h"
 #include "engine/finish.h"
 #include "engine/snapshot.h"
 #include "engine/snapshot_file.h"
@@ -22,8 +21,6 @@ static metrics::Counter imported_total("engine_snapshots_imported_total",
                                        "Snapshots that came in from files.");
 
 namespace {
-
-constexpr std::size_t kIdLength = 21;
 
 // While it is being read, nobody deletes it.
 class Reading {
@@ -112,7 +109,7 @@ Task<wire::SnapshotRecord> Core::import_snapshot(Source source) {
     log::warn("snapshot.image_differs", {{"there", valid_utf8(there)}, {"here", here}});
   }
   record.image_generation = here;
-  record.id = random_id(kIdLength);
+  record.id = new_id();
   record.temporary = true;
   if (record.created_at == 0) record.created_at = system_clock().unix_ms();
   const std::string id = record.id;

@@ -73,17 +73,20 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
   spec.exposed_ports = snapshot.source.exposed_ports;
   spec.allow_unauthenticated_access = snapshot.source.allow_unauthenticated_access;
   using Made = detail::Outcome<wire::SandboxRecord>;
+  CO_TRY(files, co_await copy_files(snapshot.id, times));
   std::vector<std::shared_ptr<Made>> all;
-  for (int i = 0; i < times; ++i) {
+  for (const std::string& id : files) {
     all.push_back(std::make_shared<Made>());
-    work.spawn("copy", detail::run_to_end<wire::SandboxRecord>(all.back(), create(spec)));
+    work.spawn("copy", detail::run_to_end<wire::SandboxRecord>(all.back(), create(spec, id)));
   }
   std::vector<wire::SandboxRecord> copies;
-  for (const auto& made : all) {
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const auto& made = all[i];
     while (!made->result) CO_TRY_DO(co_await told(made->there));
     if (*made->result) {
       copies.push_back(**made->result);
     } else {
+      if (!files[i].empty()) start_cleaning(files[i], 0);  // whether it got as far as using them
       wire::SandboxRecord failed;
       failed.status = wire::State::terminated;
       failed.error_details = made->result->error().what;
@@ -93,6 +96,25 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
   // It was only the way there. The copies descend from what the source descends from.
   CO_TRY_DO(co_await delete_snapshot(snapshot.id));
   co_return copies;
+}
+
+// All copies before anything is written to one: each is a commit of the pool, and the first write
+// to a copy makes the next commit count anew who shares the tree of all its files. What could not
+// be copied has no id; its create tries again, and says why.
+Task<std::vector<std::string>> Core::copy_files(std::string snapshot, int times) {
+  auto ids = std::make_shared<std::vector<std::string>>(times);
+  std::function<Result<void>()> copy = [this, ids, snapshot]() -> Result<void> {
+    for (std::string& id : *ids) {
+      std::string fresh = new_id();
+      TRY_DO(storage->copy_upper(fresh, snapshot));
+      id = std::move(fresh);
+    }
+    return ok;
+  };
+  auto copied = co_await pool.run(std::move(copy));
+  if (copied) copied = fault("create.after_copies");
+  if (!copied) log::warn("sandbox.copy", {{"snapshot", snapshot}, {"error", copied.error().what}});
+  co_return std::move(*ids);
 }
 
 Task<wire::SandboxRecord> Core::rollback(std::string id_or_name, std::string snapshot_id) {

@@ -7,7 +7,6 @@
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/random.h"
 #include "engine/finish.h"
 
 namespace glovebox::engine {
@@ -21,7 +20,6 @@ static metrics::Counter missed_total("engine_pool_misses_total",
 
 namespace {
 
-constexpr std::size_t kIdLength = 21;
 constexpr std::size_t kMakersOfAPool = 4;  // a maker is mostly waiting for the launcher
 constexpr Millis kFirstPause = 250ms, kLongestPause = 30s;
 constexpr Millis kQueueLimit = 600s;
@@ -91,7 +89,7 @@ std::size_t Core::room_of(const WarmPool& wanted) const {
 Task<wire::Pool> Core::create_pool(wire::PoolSpec spec) {
   CO_TRY_DO(check_numbers(spec));
   auto made = std::make_shared<WarmPool>();
-  made->record.id = random_id(kIdLength);
+  made->record.id = new_id();
   made->record.spec = std::move(spec);
   CO_TRY_DO(check(spec_of(made->record)));
   made->record.created_at = made->record.updated_at = system_clock().unix_ms();
@@ -390,7 +388,7 @@ Result<wire::SandboxRecord> Core::queue_claim(WarmPool& one, const wire::ClaimSa
   auto box = std::make_shared<Box>();
   TRY(record, claimed_record(one, record_of(spec_of(one.record)), wanted));
   box->record = std::move(record);
-  box->record.id = random_id(kIdLength);
+  box->record.id = new_id();
   box->record.reason = kPoolFull;
   TRY_DO(records->insert({box->record, 0, false}), "note");
   if (!box->record.name.empty()) names[box->record.name] = box->record.id;

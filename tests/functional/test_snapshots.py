@@ -9,7 +9,7 @@ import time
 from harness import Glovebox, run
 from life import restart_machine, state, suspend, ticking, ticks
 from snapshots import Snapshots, fill, same_files
-from support import Checks, api_of, equal, eventually, note
+from support import Checks, Owned, api_of, equal, eventually, note
 
 
 def test_take_and_restore(tmp):
@@ -167,7 +167,14 @@ def test_copies(tmp):
             members = snapshots.copy("source", room + 2)["sandboxes"]
             equal(sorted(m["status"] for m in members), ["failed"] * 2 + ["running"] * room)
             assert all("limit" in m["error_details"] for m in members if m["status"] == "failed"), members
+            eventually(lambda: not without_processes(gb), 20, "the files of those that did not fit to be gone")
         check.done()
+
+
+def without_processes(gb):
+    """Boxes that have files and no control group."""
+    boxes = {os.path.basename(group) for group in Owned(gb.state, gb.instance).cgroups()}
+    return set(os.listdir(gb.engine_path("pool", "boxes"))) - boxes
 
 
 def test_rollback(tmp):
