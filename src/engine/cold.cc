@@ -15,6 +15,9 @@ namespace glovebox::engine {
 
 static constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
+// What an overlay and its mounts write for themselves, where a sandbox has filled its disk.
+static constexpr std::int64_t kMbToStart = 8;
+
 // Whether the machine may have been restarted since an engine was last here.
 Result<bool> Core::was_rebooted() const {
   TRY(boot, sys::read_file(kBootId, 256));
@@ -85,7 +88,14 @@ Task<void> Core::launch_cold(std::shared_ptr<Box> box) {
   ranges_taken.erase(std::exchange(box->base, base));
   CO_TRY_DO(records->set_base(id, base), "note");
   CO_FAULT("cold.after_base");
+  auto limit = [this, id](std::int64_t mb) -> std::function<Result<void>()> {
+    return [this, id, mb] { return storage->limit_upper(id, mb); };
+  };
+  // Nothing of it runs until the limit is back; who dies between leaves it to the next start.
+  const auto disk_mb = box->record.resources.disk_mb;
+  CO_TRY_DO(co_await pool.run(limit(disk_mb + kMbToStart)), "room to start");
   CO_TRY_DO(co_await prepare({id, base}, box->plan));
+  CO_TRY_DO(co_await pool.run(limit(disk_mb)), "disk limit");
   CO_FAULT("cold.after_prepare");
   box->link.reset();
   box->life.frozen = false;

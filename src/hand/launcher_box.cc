@@ -71,13 +71,19 @@ void raise_oom_score() {
 }
 
 // The engine put these two files there with the id as the name. From inside, where a hostile image
-// can only mislead itself; files that a snapshot's tenant had removed or replaced stay away.
+// can only mislead itself; files that a snapshot's tenant had removed or replaced stay away, and
+// what says it already is not written again: there may be no room.
 Result<void> write_names(const std::string& hostname) {
   for (auto [path, text] :
        {std::pair{"/etc/hostname", hostname + "\n"}, {"/etc/hosts", wire::hosts_file(hostname)}}) {
-    Fd file(::open(path, O_WRONLY | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    Fd file(::open(path, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
     if (!file && (errno == ENOENT || errno == ENOTDIR || errno == ELOOP)) continue;
-    if (!file || ::write(file.get(), text.data(), text.size()) < 0)
+    if (!file) return sys_error(str("open ", path));
+    std::string there(text.size() + 1, '\0');
+    const ssize_t length = ::pread(file.get(), there.data(), there.size(), 0);
+    if (length >= 0 && std::string_view(there).substr(0, static_cast<std::size_t>(length)) == text)
+      continue;
+    if (::ftruncate(file.get(), 0) < 0 || ::write(file.get(), text.data(), text.size()) < 0)
       return sys_error(str("write ", path));
   }
   return ok;
