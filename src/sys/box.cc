@@ -1,5 +1,6 @@
 #include "sys/box.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
@@ -24,6 +25,8 @@ namespace {
 
 constexpr std::uint64_t kPlain = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr std::uint64_t kInert = kPlain | MOUNT_ATTR_NOEXEC;
+// Of the box's own files nobody keeps when they were read: that would write for every read.
+constexpr std::uint64_t kFiles = kPlain | MOUNT_ATTR_NOATIME;
 
 // What a box may do to itself. Each is void outside its user namespace.
 constexpr int kCapabilities[] = {
@@ -176,6 +179,42 @@ Result<void> layer(const std::string& path, const std::string& place, const Name
   return attach_mount(mount.get(), AT_FDCWD, place);
 }
 
+bool is_empty_directory(const std::string& path) {
+  Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd) return false;
+  // Larger than "." and ".." and the longest name: what is there comes with the first look.
+  alignas(dirent64) char entries[2048];
+  const ssize_t length = ::getdents64(fd.get(), entries, sizeof entries);
+  if (length < 0) return false;
+  for (ssize_t at = 0; at < length;) {
+    const auto* entry = reinterpret_cast<const dirent64*>(entries + at);
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") return false;
+    at += entry->d_reclen;
+  }
+  return true;
+}
+
+// Where the image has nothing, an overlay has nothing to do, and costs a part of every call: the
+// upper's own directory is mounted over what the overlay shows of it. The files are the same, in
+// the same place. It stays with the overlay where something else than a directory is there, made
+// by a box that had no such mounts, and where the disk has no room for another directory.
+Result<void> place_direct(const std::string& name) {
+  const std::string lower = "/stage/lower/" + name, upper = "/stage/box/u/" + name;
+  const std::string place = str(kRoot, "/", name);
+  if (!is_empty_directory(lower)) return ok;
+  struct stat info{};
+  if (::lstat(upper.c_str(), &info) < 0) {
+    // Changed to what it is, the overlay takes it up: with owner, mode, times and attributes.
+    if (errno != ENOENT || ::lstat(lower.c_str(), &info) < 0 ||
+        ::chmod(place.c_str(), info.st_mode & 07777) < 0 || ::lstat(upper.c_str(), &info) < 0)
+      return ok;
+  }
+  if (!S_ISDIR(info.st_mode)) return ok;
+  TRY(direct, clone_mount(AT_FDCWD, upper));
+  return attach_mount(direct.get(), AT_FDCWD, place);
+}
+
 Result<void> drop_to_box_capabilities() {
   for (int cap = 0; ::prctl(PR_CAPBSET_READ, cap) >= 0; ++cap)
     if (std::find(std::begin(kCapabilities), std::end(kCapabilities), cap) ==
@@ -234,9 +273,10 @@ Result<void> make_usr_view(const std::string& mask, const std::string& place) {
 
 Result<StagedBox> stage_box(const StagePlan& plan, const Namespaces& namespaces) {
   TRY_DO(layer(plan.image_root, "/stage/lower", namespaces, kPlain | MOUNT_ATTR_RDONLY));
-  TRY_DO(layer(plan.box_dir, "/stage/box", namespaces, kPlain));
-  TRY(root, make_overlay("/stage/lower", "/stage/box/u", "/stage/box/w", plan.base, kPlain));
+  TRY_DO(layer(plan.box_dir, "/stage/box", namespaces, kFiles));
+  TRY(root, make_overlay("/stage/lower", "/stage/box/u", "/stage/box/w", plan.base, kFiles));
   TRY_DO(attach_mount(root.get(), AT_FDCWD, kRoot));
+  for (auto name : kDirectDirectories) TRY_DO(place_direct(name), name);
   StagedBox box{plan.size, {}};
   TRY(facts, stage_proc(str(kRoot, "/proc"), plan.size), "proc");
   box.facts = std::move(facts);

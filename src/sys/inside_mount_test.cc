@@ -17,14 +17,19 @@
 namespace glovebox::sys {
 namespace {
 
-// A root with a mount in it ("own") and links of somebody hostile.
+bool mounted_at(const char* place) {
+  return ::mkdir(place, 0755) == 0 && ::mount("tmpfs", place, "tmpfs", 0, "size=64k") == 0;
+}
+
+// A root with mounts in it ("own", and a direct directory) and links of somebody hostile.
 bool in_own_root() {
   return ::unshare(CLONE_NEWNS) == 0 &&
          ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-         ::mount("tmpfs", "/mnt", "tmpfs", 0, "size=64k") == 0 && ::mkdir("/mnt/own", 0755) == 0 &&
-         ::mount("tmpfs", "/mnt/own", "tmpfs", 0, "size=64k") == 0 &&
-         ::symlink("../../..", "/mnt/up") == 0 && ::symlink("/own", "/mnt/trap") == 0 &&
-         pivot_to("/mnt").has_value();
+         ::mount("tmpfs", "/mnt", "tmpfs", 0, "size=64k") == 0 && mounted_at("/mnt/own") &&
+         mounted_at("/mnt/workspace") && ::symlink("../../..", "/mnt/up") == 0 &&
+         ::symlink("/own", "/mnt/trap") == 0 && ::symlink("/workspace", "/mnt/in") == 0 &&
+         ::symlink("../own", "/mnt/workspace/trap") == 0 &&
+         ::symlink("../../..", "/mnt/workspace/up") == 0 && pivot_to("/mnt").has_value();
 }
 
 class InsideMounts : public ProcessInside {
@@ -69,6 +74,24 @@ TEST_F(InsideMounts, LinksLeadNowhereButIntoTheRoot) {
   EXPECT_FALSE(mount({{here_, "/trap/x", false}})) << "into another mount";
   EXPECT_FALSE(mount({{here_, "/own", false}}));
   EXPECT_FALSE(mount({{here_, "/", false}}));
+}
+
+TEST_F(InsideMounts, ADirectDirectoryIsOneOfThePlacesAndNoWayElsewhere) {
+  for (const char* place : {"/workspace/deep/er", "/in/by/link", "/workspace/up/top"})
+    EXPECT_TRUE(mount({{here_, place, false}})) << place;
+  EXPECT_TRUE(there("/workspace/deep/er/file"));
+  EXPECT_TRUE(there("/workspace/by/link/file"));
+  EXPECT_TRUE(there("/top/file"));
+  for (const char* place : {"/workspace/trap", "/workspace/trap/x", "/workspace/up/own/x",
+                            "/in/trap/x", "/workspace/deep/er/x", "/in/deep/er"}) {
+    auto refused = mount({{here_, place, false}});
+    ASSERT_FALSE(refused) << place;
+    EXPECT_EQ(refused.error().code, Code::invalid) << place;
+  }
+  EXPECT_FALSE(there("/own/x"));
+  EXPECT_FALSE(there("/workspace/deep/er/x"));
+  ASSERT_TRUE(mount({{here_, "/workspace", false}})) << "over all of it";
+  EXPECT_TRUE(there("/workspace/file"));
 }
 
 TEST_F(InsideMounts, AllOrNone) {

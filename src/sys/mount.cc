@@ -1,6 +1,7 @@
 #include "sys/mount.h"
 
 #include <fcntl.h>
+#include <linux/btrfs_tree.h>
 #include <linux/openat2.h>
 #include <linux/securebits.h>
 #include <sched.h>
@@ -14,6 +15,7 @@
 
 #include <cerrno>
 #include <cstdlib>
+#include <set>
 
 namespace glovebox::sys {
 
@@ -28,6 +30,7 @@ Result<Fd> clone_mount(int dirfd, const std::string& path) {
 Result<void> set_mount(int mount, std::uint64_t attributes, int userns) {
   mount_attr attr{};
   attr.attr_set = attributes;
+  if (attributes & MOUNT_ATTR__ATIME) attr.attr_clr = MOUNT_ATTR__ATIME;  // one of several
   if (userns >= 0) {
     attr.attr_set |= MOUNT_ATTR_IDMAP;
     attr.userns_fd = static_cast<std::uint64_t>(userns);
@@ -144,17 +147,44 @@ Result<void> own_mount_namespace() {
   return ok;
 }
 
-static Result<Fd> below(int root, const std::string& path) {
+namespace {
+
+// A directory, and the mount it was found in.
+struct Found {
+  Fd fd;
+  std::uint64_t mount = 0, inode = 0;
+};
+
+Result<Found> below(int root, const std::string& path, std::uint64_t more = 0) {
   open_how how{};
   how.flags = O_PATH | O_DIRECTORY | O_CLOEXEC;
-  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
-  long fd = ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how);
-  if (fd < 0) return sys_error(path);
-  return Fd(static_cast<int>(fd));
+  how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | more;
+  Fd fd(static_cast<int>(
+      ::syscall(SYS_openat2, root, path.empty() ? "." : path.c_str(), &how, sizeof how)));
+  if (!fd) return sys_error(path);
+  struct statx info{};
+  if (::statx(fd.get(), "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_INO, &info) < 0)
+    return sys_error(str("look at ", path));
+  return Found{std::move(fd), info.stx_mnt_id, info.stx_ino};
 }
+
+// The mounts in which a box's own files are.
+Result<std::set<std::uint64_t>> own_mounts(int root) {
+  TRY(top, below(root, ""));
+  std::set<std::uint64_t> own{top.mount};
+  for (const char* name : kDirectDirectories) {
+    auto direct = below(root, name, RESOLVE_NO_SYMLINKS);
+    // The root of a subvolume is that of a volume, which may stand there as well.
+    if (direct && direct->inode != BTRFS_FIRST_FREE_OBJECTID) own.insert(direct->mount);
+  }
+  return own;
+}
+
+}  // namespace
 
 Result<Fd> mount_place(int root, const std::string& path, uid_t base) {
   FileIds as_base(base);
+  TRY(own, own_mounts(root));
   std::string so_far;
   TRY(at, below(root, ""));
   for (const auto& part : split(path, '/')) {
@@ -163,14 +193,16 @@ Result<Fd> mount_place(int root, const std::string& path, uid_t base) {
     so_far += "/" + part;
     auto next = below(root, so_far);
     if (!next && next.error().code == Code::not_found) {
-      if (::mkdirat(at.get(), part.c_str(), 0755) < 0) return sys_error(str("make ", so_far));
+      if (::mkdirat(at.fd.get(), part.c_str(), 0755) < 0) return sys_error(str("make ", so_far));
       next = below(root, so_far);
     }
     if (!next) return std::move(next.error());
+    if (!own.contains(next->mount))
+      return Error{Code::invalid, str(so_far, ": leads into another mount")};
     at = std::move(*next);
   }
   if (so_far.empty()) return Error{Code::invalid, "the root is no place to mount at"};
-  return at;
+  return std::move(at.fd);
 }
 
 Result<void> pivot_to(const std::string& new_root) {

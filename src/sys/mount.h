@@ -39,9 +39,13 @@ Result<Fd> make_overlay(const std::string& lower, const std::string& upper, cons
 // To be called before there are threads.
 Result<void> own_mount_namespace();
 
-// The directory `path` below `root`, the root of an overlay whose upper belongs to user `base`;
-// what is missing is made. Links on the way are followed inside the root, and no other mount is
-// entered: what was put there by somebody hostile can lead a mount nowhere else.
+// Directories of a box that are a mount of their own where the image has nothing in them (box.cc).
+inline constexpr const char* kDirectDirectories[] = {"tmp", "workspace"};
+
+// The directory `path` below `root`, the root of a box whose files belong to user `base`; what is
+// missing is made. Links on the way are followed inside the root, and nothing is made or found in
+// other mounts than the root's and those of the direct directories: what was put there by somebody
+// hostile can lead a mount nowhere else.
 Result<Fd> mount_place(int root, const std::string& path, uid_t base);
 
 // Makes `new_root` (a mount point) the root of this mount namespace and forgets the old one.
