@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 PROGRAMS = {
     "run": (("memory", "create", "exec", "tool", "delete", "snapshot", "sqlite", "sleep", "pool", "burst", "interactive", "runc", "podman"),
             ("--rounds", "10", "--at-once", "20")),
-    "session": (("call", "events", "streams", "idle", "burst"), ("--rounds", "30", "--at-once", "20", "--streams", "100")),
+    "session": (("call", "events", "long", "streams", "idle", "burst"), ("--rounds", "30", "--at-once", "20", "--streams", "100")),
     "worker": ((), ("--sessions", "1", "--calls", "60")),
     "gateway": (("proxy", "wake", "webhook"), ("--seconds", "1", "--rounds", "2", "--requests", "400", "--wakes", "5")),
 }

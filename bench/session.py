@@ -24,7 +24,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=200, help="tool calls (default: 200)")
     parser.add_argument("--at-once", type=int, default=100, help="sessions at once (default: 100)")
     parser.add_argument("--streams", type=int, default=1000, help="idle streams (default: 1000)")
-    parser.add_argument("--only", default="", help="comma-separated: call, events, streams, idle, burst")
+    parser.add_argument("--only", default="", help="comma-separated: call, events, long, streams, idle, burst")
     parser.add_argument("--json", help="where the numbers go (default: BUILD/bench-session.json)")
     return parser.parse_args()
 
@@ -36,7 +36,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "functional"))
 import harness  # noqa: E402  (needs GLOVEBOX_BIN)
 import peers  # noqa: E402
 from fake_messages import FakeMessages, stream, text, tool  # noqa: E402
-from report import private_kb, publish, scaled, summary, when  # noqa: E402
+from report import compare, private_kb, publish, scaled, summary, when  # noqa: E402
 from sessions import Brain, result, user  # noqa: E402
 from support import api_of, eventually  # noqa: E402
 from wire import Connection  # noqa: E402
@@ -170,6 +170,39 @@ class Bench:
                 os.fdatasync(file.fileno())
             return 300 / (time.perf_counter() - start)
 
+    def measure_long(self):
+        """A session of 20,000 events beside one that has just begun: an update, which is four events, and a turn without tools, by the
+        brain's clock."""
+        self.fake.script("case:long", lambda asked: stream(text("noted")))
+        connection = Connection(self.brain.url, self.brain.key)
+
+        def begin():
+            session = self.brain.session(self.agent, self.place)["id"]
+            self.brain.say(session, "case:long")
+            self.brain.settled(session)
+            return session
+
+        def update(session):
+            request = connection.request("POST", f"/v1/sessions/{session}", {"title": f"title {time.time()}"})
+            start = time.perf_counter()
+            connection.call(request, 200)
+            return time.perf_counter() - start
+
+        def turn(session):
+            said = self.brain.say(session, "go on")["id"]
+            eventually(lambda: self.brain.last(session)["type"] == "session.status_idle", 60, "the turn ends")
+            events = self.brain.get(f"/v1/sessions/{session}/events?order=desc&limit=20").expect(200).json["data"]
+            return when(events[0]) - when(next(event for event in events if event["id"] == said))
+
+        with connection:
+            long = begin()
+            for _ in range(5000):
+                update(long)
+            fresh = begin()
+            length = len(self.brain.events(long))
+            for name, act in (("a turn", turn), ("an update", update)):
+                self.rows.append(compare(f"{name} of a session of {length} events", lambda: act(long), lambda: act(fresh), ARGS.rounds, "a new one"))
+
     def measure_streams(self):
         """The brain's private memory with idle streams, and what one more costs."""
         session = self.waiting_sessions(1, "streams")[0]
@@ -230,7 +263,7 @@ class Bench:
             self.row(f"{number} session{'s' if number > 1 else ''} at once, to the first tool result", first)
 
 
-MEASUREMENTS = {"call": Bench.measure_call, "events": Bench.measure_events, "streams": Bench.measure_streams, "idle": Bench.measure_idle,
+MEASUREMENTS = {"call": Bench.measure_call, "events": Bench.measure_events, "long": Bench.measure_long, "streams": Bench.measure_streams, "idle": Bench.measure_idle,
                 "burst": Bench.measure_burst}
 
 

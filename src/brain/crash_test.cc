@@ -4,6 +4,7 @@
 
 #include "brain/json_read.h"
 #include "brain/session_world.h"
+#include "brain/watched_store.h"
 #include "net/task.h"
 
 namespace glovebox::brain {
@@ -14,37 +15,22 @@ using testing::HasSubstr;
 using testing::SizeIs;
 
 // A store that stops working after so many transactions, as everything does at a kill -9.
-class DyingStore final : public SessionStore {
+class DyingStore final : public WatchedStore {
  public:
-  DyingStore(SessionStore& store, int transactions) : store_(store), left_(transactions) {}
+  DyingStore(SessionStore& store, int transactions) : WatchedStore(store), left_(transactions) {}
 
-  Result<void> add_session(const SessionRow& row) override { return store_.add_session(row); }
   Result<SessionRow> session(std::string_view id) override {
     TRY_DO(alive());
-    return store_.session(id);
-  }
-  Result<void> save_session(const SessionRow& row) override { return store_.save_session(row); }
-  Result<void> remove_session(std::string_view id) override { return store_.remove_session(id); }
-  Result<std::vector<std::string>> unfinished_sessions() override {
-    return store_.unfinished_sessions();
-  }
-  Result<void> append(std::string_view session, std::vector<Event>& events) override {
-    return store_.append(session, events);
+    return WatchedStore::session(id);
   }
   Result<std::vector<Event>> events(std::string_view session, const EventQuery& query) override {
     TRY_DO(alive());
-    return store_.events(session, query);
-  }
-  Result<std::int64_t> last_seq(std::string_view session) override {
-    return store_.last_seq(session);
-  }
-  Result<void> set_processed(std::string_view session, std::int64_t seq, Micros at) override {
-    return store_.set_processed(session, seq, at);
+    return WatchedStore::events(session, query);
   }
   Result<void> atomically(const std::function<Result<void>()>& work) override {
     TRY_DO(alive());
     --left_;
-    return store_.atomically(work);
+    return WatchedStore::atomically(work);
   }
   bool dead() const { return left_ <= 0; }
   void die() { left_ = 0; }
@@ -55,7 +41,6 @@ class DyingStore final : public SessionStore {
     if (dead()) return Error{Code::internal, "the store is gone"};
     return ok;
   }
-  SessionStore& store_;
   int left_;
 };
 

@@ -75,9 +75,11 @@ void Change::add_client(const ClientEvent& event, Micros processed_at, std::stri
        .memo = std::move(memo)});
 }
 
-std::string Change::thread_members() const {
-  return str(R"("session_thread_id":)", quoted(primary_thread(row.id)), R"(,"agent_name":)",
-             quoted(text_of(parse_object(row.agent), "name")));
+const std::string& Change::thread_members() {
+  if (thread_.empty())
+    thread_ = str(R"("session_thread_id":)", quoted(primary_thread(row.id)), R"(,"agent_name":)",
+                  quoted(text_of(parse_object(row.agent), "name")));
+  return thread_;
 }
 
 void Change::start_turn() {

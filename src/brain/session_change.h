@@ -67,9 +67,10 @@ class Change {
   void add_client(const ClientEvent& event, Micros processed_at, std::string memo = "");
   void put(Event event);
   void leave_running();
-  std::string thread_members() const;
+  const std::string& thread_members();
 
   std::size_t open_before_ = 0;
+  std::string thread_;  // thread_members(), once it was asked for: an agent may be long
   bool wants_worker_ = false;
   bool interrupted_ = false;
   bool stops_work_ = false;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <limits>
+#include <ranges>
 
 #include "brain/json_read.h"
 
@@ -21,6 +23,17 @@ std::string_view name(Phase phase) {
 }
 
 namespace {
+
+// Whether a turn ends with it: no call is open then.
+bool is_rest(std::string_view stop_reason) { return stop_reason != "requires_action"; }
+
+// The call that an event is a client's result of; "" where it is none.
+std::string answered_call(const Event& event) {
+  if (event.type == "user.tool_result") return text_of(parse_object(event.json), "tool_use_id");
+  if (event.type == "user.custom_tool_result")
+    return text_of(parse_object(event.json), "custom_tool_use_id");
+  return "";
+}
 
 std::string stop_type(const json::object& event) {
   const json::object* reason = object_of(event, "stop_reason");
@@ -42,15 +55,8 @@ bool SessionState::has_next_turn() const {
   return std::ranges::any_of(queued, &QueuedMessage::starts_turn);
 }
 
-void SessionState::message_applied(std::string_view id) {
-  std::erase_if(queued, [id](const QueuedMessage& message) { return message.id == id; });
-}
-
-void SessionState::close(std::string_view id, std::int64_t answer) {
-  auto call = std::ranges::find(open, id, &OpenCall::id);
-  if (call == open.end()) return;
-  closed.emplace(call->id, ClosedCall{call->custom(), answer});
-  open.erase(call);
+void SessionState::close(std::string_view id) {
+  std::erase_if(open, [id](const OpenCall& call) { return call.id == id; });
 }
 
 void SessionState::apply(const Event& event) {
@@ -68,8 +74,10 @@ void SessionState::apply(const Event& event) {
     phase = Phase::terminated;
   } else if (type == "session.status_idle") {
     stop_reason = stop_type(parse_object(event.json));
-    phase = stop_reason == "requires_action" ? Phase::waiting : Phase::idle;
+    phase = is_rest(stop_reason) ? Phase::idle : Phase::waiting;
     thought = false;
+    running_since = 0;
+    if (phase == Phase::idle) answers_alone = 0;  // the turn is over
   } else if (type == "span.model_request_start") {
     request = event.id;
   } else if (type == "span.model_request_end") {
@@ -82,10 +90,7 @@ void SessionState::apply(const Event& event) {
   } else if (type == "agent.tool_use") {
     json::object call = parse_object(event.json);
     std::string permission = text_of(call, "evaluated_permission");
-    if (permission == "deny") {
-      closed.emplace(event.id, ClosedCall{});
-      return;
-    }
+    if (permission == "deny") return;  // closed already
     bool free = permission.empty() || permission == "allow";
     open.push_back({event.id, text_of(call, "name"), free ? WaitsFor::worker : WaitsFor::verdict});
   } else if (type == "agent.custom_tool_use") {
@@ -94,15 +99,77 @@ void SessionState::apply(const Event& event) {
     answers_alone = 0;
     json::object verdict = parse_object(event.json);
     std::string id = text_of(verdict, "tool_use_id");
-    if (text_of(verdict, "result") != "allow") return close(id, 0);
+    if (text_of(verdict, "result") != "allow") return close(id);
     for (OpenCall& call : open)
       if (call.id == id && call.waits_for == WaitsFor::verdict) call.waits_for = WaitsFor::worker;
-  } else if (type == "user.tool_result") {
+  } else if (type == "user.tool_result" || type == "user.custom_tool_result") {
     answers_alone = 0;
-    close(text_of(parse_object(event.json), "tool_use_id"), event.seq);
-  } else if (type == "user.custom_tool_result") {
-    answers_alone = 0;
-    close(text_of(parse_object(event.json), "custom_tool_use_id"), event.seq);
+    close(answered_call(event));
+  }
+}
+
+namespace {
+
+// The place where the session last came to rest, all its calls closed; 0: nowhere yet.
+Result<std::int64_t> last_rest(SessionStore& store, std::string_view session) {
+  EventQuery query{
+      .descending = true, .types = {"session.status_idle"}, .limit = 1, .with_memo = false};
+  for (;;) {
+    TRY(found, store.events(session, query));
+    if (found.empty()) return 0;
+    query.after = found.front().seq;
+    if (is_rest(stop_type(parse_object(found.front().json)))) return query.after;
+  }
+}
+
+// What `query` finds before `end`.
+Result<void> apply_all(SessionState& state, SessionStore& store, std::string_view session,
+                       EventQuery query, std::int64_t end) {
+  query.max_bytes = 4 << 20;
+  for (;;) {
+    TRY(page, store.events(session, query), "events of ", session);
+    for (const Event& event : page) {
+      if (event.seq >= end) return ok;
+      state.apply(event);
+    }
+    if (page.empty()) return ok;
+    query.after = page.back().seq;
+  }
+}
+
+}  // namespace
+
+Result<SessionState> state_of(SessionStore& store, std::string_view session) {
+  TRY(rest, last_rest(store, session));
+  SessionState state;
+  TRY_DO(apply_all(state, store, session, {.waiting = true}, rest));
+  constexpr auto kEnd = std::numeric_limits<std::int64_t>::max();
+  TRY_DO(apply_all(state, store, session, {.after = std::max<std::int64_t>(rest - 1, 0)}, kEnd));
+  return state;
+}
+
+Result<std::optional<ClosedCall>> closed_call(SessionStore& store, std::string_view session,
+                                              std::span<const Event> fresh, std::string_view call) {
+  ClosedCall closed;
+  for (const Event& event : fresh | std::views::reverse)
+    if (answered_call(event) == call) closed.answer = event.seq;
+  // Backwards and one by one: results come late, or twice, soon after their call, and none is
+  // before it. Others may have its id in their text.
+  EventQuery query{.descending = true,
+                   .types = {"agent.tool_use", "agent.custom_tool_use", "user.tool_result",
+                             "user.custom_tool_result"},
+                   .mentioning = std::string(call),
+                   .limit = 1,
+                   .with_memo = false};
+  for (;;) {
+    TRY(found, store.events(session, query), "events of ", session);
+    if (found.empty()) return std::nullopt;
+    const Event& event = found.front();
+    query.after = event.seq;
+    if (answered_call(event) == call) closed.answer = event.seq;
+    if (event.id != call || !event.type.starts_with("agent.")) continue;
+    closed.custom = event.type == "agent.custom_tool_use";
+    return closed;
   }
 }
 

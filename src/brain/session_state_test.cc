@@ -58,8 +58,6 @@ std::string summary(const SessionState& state) {
                 call.waits_for == WaitsFor::verdict  ? "?"
                 : call.waits_for == WaitsFor::worker ? "!"
                                                      : "@");
-  for (const auto& [id, call] : state.closed)
-    text += str(" ", id, call.answer ? str("=", call.answer) : "x");
   for (const QueuedMessage& message : state.queued) text += str(" +", message.id);
   if (!state.request.empty()) text += str(" asked ", state.request);
   if (state.thought) text += " thought";
@@ -94,7 +92,7 @@ INSTANTIATE_TEST_SUITE_P(
              {kMessage, kRunning, kStart, {"agent.thinking"}, kFailed},
              "running thought"},
         Case{"answered", {kMessage, kRunning, kStart, {"agent.thinking"}, kEnd}, "running alone 1"},
-        Case{"ended", {kMessage, kRunning, kStart, kEnd, kIdle}, "idle alone 1"},
+        Case{"ended", {kMessage, kRunning, kStart, kEnd, kIdle}, "idle"},
         Case{"next_turn_begins_anew",
              {kMessage, kRunning, kStart, kEnd, kIdle, kMessage, kRunning},
              "running"},
@@ -103,7 +101,7 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"calls_of_all_kinds",
              {kMessage, kRunning, kStart, call("allow"), call("ask"), kCustom, call("deny"), kEnd,
               kNeeds},
-             "waiting e4! e5? e6@ e7x alone 1"},
+             "waiting e4! e5? e6@ alone 1"},
         Case{"unknown_permission_is_held",
              {kMessage, kRunning, kStart, call("maybe"), kEnd, kNeeds},
              "waiting e4? alone 1"},
@@ -115,16 +113,14 @@ INSTANTIATE_TEST_SUITE_P(
              "waiting e3!"},
         Case{"denied",
              {kRunning, kStart, call("ask"), kEnd, kNeeds, verdict("e3", "deny")},
-             "waiting e3x"},
-        Case{"result",
-             {kRunning, kStart, call("allow"), kEnd, kNeeds, result("e3")},
-             "waiting e3=6"},
+             "waiting"},
+        Case{"result", {kRunning, kStart, call("allow"), kEnd, kNeeds, result("e3")}, "waiting"},
         Case{"custom_result",
              {kRunning, kStart, kCustom, kEnd, kNeeds, custom_result("e3")},
-             "waiting e3=6"},
+             "waiting"},
         Case{"second_result_is_nothing",
              {kRunning, kStart, call("allow"), kEnd, kNeeds, result("e3"), result("e3")},
-             "waiting e3=6"},
+             "waiting"},
         Case{"result_of_nothing", {kRunning, result("e9")}, "running"},
         Case{"the_brains_own_result_answers_nobody",
              {kRunning,
@@ -136,7 +132,7 @@ INSTANTIATE_TEST_SUITE_P(
              "waiting e3! alone 1"},
         Case{"goes_on",
              {kRunning, kStart, call("allow"), kEnd, kNeeds, result("e3"), kGoesOn},
-             "running e3=6"},
+             "running"},
         Case{"goes_on_alone", {kRunning, kStart, kEnd, kGoesOn, kStart, kEnd}, "running alone 2"},
         Case{"rescheduled",
              {kRunning, kStart, {"session.status_rescheduled"}},

@@ -16,21 +16,11 @@ namespace json = boost::json;
 static metrics::Counter created("brain_sessions_created_total", "Sessions created.");
 static metrics::Gauge running_now("brain_turns_running", "Turns under way.");
 
-Result<SessionState> Sessions::Impl::fold(std::string_view session) {
-  SessionState state;
-  for (;;) {
-    TRY(page, store.events(session, {.after = state.last_seq, .max_bytes = kPageBytes}),
-        "events of ", session);
-    if (page.empty()) return state;
-    for (const Event& event : page) state.apply(event);
-  }
-}
-
 Result<Change> Sessions::Impl::begin(std::string_view session) {
   TRY(row, store.session(session));
   auto found = live.find(session);
   if (found != live.end()) return Change(std::move(row), found->second.state);
-  TRY(state, fold(session));
+  TRY(state, state_of(store, session));
   return Change(std::move(row), std::move(state));
 }
 
@@ -50,14 +40,16 @@ Result<void> Sessions::Impl::finish(Change& change, std::string_view fault_point
     // Whatever the store kept of it: what it says is true.
     auto found = live.find(session);
     if (found != live.end())
-      if (auto state = fold(session)) found->second.state = std::move(*state);
+      if (auto state = state_of(store, session)) found->second.state = std::move(*state);
     return committed;
   }
   if (change.interrupted() || !change.active()) stop_turn(session);
-  if (change.active() || change.state.phase == Phase::waiting)
+  if (change.active() || change.state.phase == Phase::waiting) {
     live[session].state = change.state;
-  else
+  } else {
     live.erase(session);
+    conversations.rest(session);
+  }
   if (change.active() && !live[session].turn && !closing) {
     auto turn = std::make_shared<Turn>();
     turn->session = session;
@@ -82,12 +74,18 @@ Error wrong(const ClientEvent& event, std::string_view what) {
   return Error{Code::invalid, str(event.where, ": ", what)};
 }
 
-Result<void> take_confirmation(Change& change, const ClientEvent& event) {
+Result<std::optional<ClosedCall>> closed_call(SessionStore& store, const Change& change,
+                                              const ClientEvent& event) {
+  return closed_call(store, change.row.id, change.events, event.call);
+}
+
+Result<void> take_confirmation(SessionStore& store, Change& change, const ClientEvent& event) {
   const OpenCall* call = change.state.find_open(event.call);
-  if (!call)
-    return wrong(event, change.state.closed.contains(event.call)
-                            ? "the call is settled already"
-                            : "tool_use_id names no call of this session");
+  if (!call) {
+    TRY(closed, closed_call(store, change, event));
+    return wrong(event, closed ? "the call is settled already"
+                               : "tool_use_id names no call of this session");
+  }
   if (call->waits_for != WaitsFor::verdict)
     return wrong(event, "the call does not wait for a confirmation");
   change.add_stamped(event);
@@ -101,7 +99,7 @@ Result<void> take_confirmation(Change& change, const ClientEvent& event) {
   return ok;
 }
 
-Result<Accepted> take_result(Change& change, const ClientEvent& event) {
+Result<Accepted> take_result(SessionStore& store, Change& change, const ClientEvent& event) {
   bool custom = event.kind == ClientEvent::Kind::custom_result;
   Error kind = wrong(event, custom ? "the call is not one of a custom tool: send user.tool_result"
                                    : "the call is one of a custom tool: send "
@@ -113,15 +111,15 @@ Result<Accepted> take_result(Change& change, const ClientEvent& event) {
     change.add_stamped(event);
     return Accepted{change.events.size() - 1, 0};
   }
-  auto closed = change.state.closed.find(event.call);
-  if (closed == change.state.closed.end())
-    return wrong(event, "names no tool call of this session");
-  if (closed->second.answer == 0) return wrong(event, "the call was denied: it takes no result");
-  if (closed->second.custom != custom) return kind;
-  return Accepted{0, closed->second.answer};  // a worker that did not hear that it had been heard
+  TRY(closed, closed_call(store, change, event));
+  if (!closed) return wrong(event, "names no tool call of this session");
+  if (closed->answer == 0) return wrong(event, "the call was denied: it takes no result");
+  if (closed->custom != custom) return kind;
+  return Accepted{0, closed->answer};  // a worker that did not hear that it had been heard
 }
 
-Result<Accepted> take(Change& change, const ClientEvent& event, bool after_result) {
+Result<Accepted> take(SessionStore& store, Change& change, const ClientEvent& event,
+                      bool after_result) {
   switch (event.kind) {
     case ClientEvent::Kind::message:
       change.add_waiting(event);
@@ -145,11 +143,11 @@ Result<Accepted> take(Change& change, const ClientEvent& event, bool after_resul
       }
     case ClientEvent::Kind::confirmation: {
       std::size_t index = change.events.size();
-      TRY_DO(take_confirmation(change, event));
+      TRY_DO(take_confirmation(store, change, event));
       return Accepted{index, 0};
     }
     case ClientEvent::Kind::result:
-    case ClientEvent::Kind::custom_result: return take_result(change, event);
+    case ClientEvent::Kind::custom_result: return take_result(store, change, event);
   }
   return Accepted{change.events.size() - 1, 0};
 }
@@ -167,7 +165,7 @@ Result<std::vector<Event>> Sessions::Impl::send(std::string_view session,
     return Error{Code::invalid, "the session is terminated: it takes no more events"};
   std::vector<Accepted> accepted;
   for (std::size_t i = 0; i < events.size(); ++i) {
-    TRY(one, take(change, events[i], i > 0 && is_result(events[i - 1])));
+    TRY(one, take(store, change, events[i], i > 0 && is_result(events[i - 1])));
     accepted.push_back(one);
   }
   if (!change.events.empty()) {
@@ -319,6 +317,7 @@ Result<void> Sessions::remove(std::string_view session) {
   };
   TRY_DO(impl_->store.atomically(work));
   impl_->live.erase(std::string(session));
+  impl_->conversations.forget(std::string(session));
   impl_->requeued.erase(std::string(session));
   impl_->log.deleted(session);
   return ok;

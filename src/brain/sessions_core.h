@@ -7,14 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "brain/conversation.h"
+#include "brain/conversations.h"
 #include "brain/model.h"
 #include "brain/session_change.h"
 #include "brain/sessions.h"
 
 namespace glovebox::brain {
-
-constexpr std::size_t kPageBytes = 4 << 20;  // of events read at once
 
 // A turn under way. Whoever ends it sets `over` and notifies: its coroutine then touches nothing
 // more.
@@ -40,13 +38,13 @@ struct Sessions::Impl : std::enable_shared_from_this<Sessions::Impl> {
         queue(queue),
         model(model),
         options(std::move(options)),
+        conversations(store),
         tasks(loop) {}
 
   // sessions.cc
   Result<Change> begin(std::string_view session);
   // Makes the change durable, then does what follows from it: turns start and stop here alone.
   Result<void> finish(Change& change, std::string_view fault_point, bool is_new = false);
-  Result<SessionState> fold(std::string_view session);
   Result<std::vector<Event>> send(std::string_view session, std::vector<ClientEvent> events);
   void stop_turn(std::string_view session);
   void item_stopped(const std::string& session);
@@ -57,7 +55,6 @@ struct Sessions::Impl : std::enable_shared_from_this<Sessions::Impl> {
   Task<void> run_caught(std::shared_ptr<Turn> turn);
   Task<void> run_turn(std::shared_ptr<Turn> turn);
   Result<void> take_up(const std::string& session);
-  Result<std::shared_ptr<Conversation>> conversation(const std::string& session);
   Task<void> ask_once(std::shared_ptr<Turn> turn);
   Task<ModelReply> ask(std::shared_ptr<Turn> turn, std::shared_ptr<Hearing> hearing);
   Task<ModelReply> ask_model(std::shared_ptr<Turn> turn, std::shared_ptr<Hearing> hearing,
@@ -70,11 +67,10 @@ struct Sessions::Impl : std::enable_shared_from_this<Sessions::Impl> {
   Result<void> fail_turn(const std::string& session, const Error& error);
 
   // Of a session that is not idle: its state, and its turn while the model is asked. Idle ones are
-  // nowhere but in the store.
+  // nowhere but in the store, and maybe among the conversations.
   struct Live {
     SessionState state;
     std::shared_ptr<Turn> turn;
-    std::shared_ptr<Conversation> conversation;  // may be dropped at any time to save memory
   };
 
   net::Loop& loop;
@@ -84,6 +80,7 @@ struct Sessions::Impl : std::enable_shared_from_this<Sessions::Impl> {
   Model& model;
   SessionsOptions options;
   std::map<std::string, Live, std::less<>> live;
+  Conversations conversations;
   std::map<std::string, std::size_t, std::less<>> requeued;  // items in vain, one after the other
   std::size_t turns = 0;                                     // of `live`
   bool closing = false;

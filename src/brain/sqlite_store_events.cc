@@ -43,12 +43,15 @@ Result<std::vector<Event>> SqliteStore::events(std::string_view session, const E
   if (!query.types.empty()) sql += " AND type IN (SELECT value FROM json_each(?))";
   if (query.from) sql += " AND processed_at >= ?";
   if (query.to) sql += " AND processed_at BETWEEN 1 AND ?";
+  if (query.waiting) sql += " AND processed_at = 0";
+  if (!query.mentioning.empty()) sql += " AND instr(json, ?) > 0";
   sql += str(" ORDER BY place ", query.descending ? "DESC" : "ASC", " LIMIT ?");
   TRY(statement, db_.prepare(sql));
   statement.bind(first, last);
   if (!query.types.empty()) statement.bind(json_list(query.types));
   if (query.from) statement.bind(*query.from);
   if (query.to) statement.bind(*query.to);
+  if (!query.mentioning.empty()) statement.bind(query.mentioning);
   statement.bind(query.limit);
   std::vector<Event> events;
   std::size_t bytes = 0;

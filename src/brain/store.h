@@ -54,6 +54,8 @@ struct EventQuery {
   bool descending = false;
   std::vector<std::string> types;  // empty: all
   std::optional<Micros> from, to;  // processed_at, both inclusive
+  bool waiting = false;            // only those that wait in line
+  std::string mentioning;          // only those whose JSON has this text; empty: all
   int limit = 1000;
   std::size_t max_bytes =
       0;                  // of JSON, all together: ends with the one that reaches it; 0: no limit

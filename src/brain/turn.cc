@@ -9,7 +9,6 @@
 #include "base/metrics.h"
 #include "brain/agent_skills.h"
 #include "brain/agent_tools.h"
-#include "brain/conversation.h"
 #include "brain/ids.h"
 #include "brain/session_memory.h"
 #include "brain/sessions_core.h"
@@ -85,35 +84,6 @@ Task<void> Sessions::Impl::ask_once(std::shared_ptr<Turn> turn) {
   co_return fail_turn(turn->session, reply.error());
 }
 
-namespace {
-
-constexpr std::size_t kKeptConversations = 64 << 20;  // bytes, of all sessions that are not idle
-
-}  // namespace
-
-// Kept from request to request while the session is not idle, as long as there is room: a long
-// conversation is not read again for each of its steps.
-Result<std::shared_ptr<Conversation>> Sessions::Impl::conversation(const std::string& session) {
-  auto& kept = live[session].conversation;
-  if (!kept) kept = std::make_shared<Conversation>();
-  auto mine = kept;
-  for (;;) {
-    TRY(page, store.events(session, {.after = mine->last_seq(), .max_bytes = kPageBytes}),
-        "events of ", session);
-    if (page.empty()) break;
-    for (const Event& event : page) mine->add(event);
-  }
-  std::size_t bytes = 0;
-  for (const auto& [id, one] : live) bytes += one.conversation ? one.conversation->bytes() : 0;
-  for (auto& [id, one] : live) {
-    if (bytes <= kKeptConversations) break;
-    if (!one.conversation) continue;
-    bytes -= one.conversation->bytes();
-    one.conversation.reset();
-  }
-  return mine;
-}
-
 // Too much for the model is asked again with less, as long as there is something to leave out.
 Task<ModelReply> Sessions::Impl::ask(std::shared_ptr<Turn> turn, std::shared_ptr<Hearing> hearing) {
   CO_TRY(row, store.session(turn->session));
@@ -123,7 +93,7 @@ Task<ModelReply> Sessions::Impl::ask(std::shared_ptr<Turn> turn, std::shared_ptr
   RequestLimits limits{.context_tokens = model.context_tokens()};
   std::size_t asked = 0;  // a hash: requests are long, and this one waits for a long time
   for (;;) {
-    CO_TRY(talk, conversation(turn->session));
+    CO_TRY(talk, conversations.of(turn->session));
     CO_TRY(request, talk->request(agent, limits));
     talk.reset();
     if (std::size_t hash = std::hash<std::string>()(request); std::exchange(asked, hash) == hash) {
