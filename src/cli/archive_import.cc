@@ -3,8 +3,8 @@
 #include <boost/json.hpp>
 
 #include "cli/engine_client.h"
-#include "cli/image_report.h"
 #include "cli/local_file.h"
+#include "cli/meter.h"
 
 namespace glovebox::cli {
 
@@ -14,10 +14,9 @@ Result<int> import_archive(const Context& context, const std::string& path,
   TRY(engine, EngineClient::open(context));
   const std::optional<std::uint64_t> whole = file.length();
   Meter meter("import", whole.value_or(0));
-  std::uint64_t sent = 0;
   auto next = [&]() -> Result<std::string> {
     TRY(piece, file.read());
-    meter.show(sent += piece.size());
+    meter.add(piece.size());
     return piece;
   };
   auto made = engine->upload("POST", target, next, whole);

@@ -81,6 +81,7 @@ Task<void> forward_stdin(Shared self) {
     CO_TRY_DO(
         co_await send(self, WebSocket::Kind::binary,
                       stdin_frame(std::string_view(buffer.data(), static_cast<std::size_t>(n)))));
+    if (self->spec.meter) self->spec.meter->add(static_cast<std::uint64_t>(n));
   }
   co_return co_await send(self, WebSocket::Kind::binary, stdin_end_frame());
 }
@@ -147,6 +148,7 @@ struct Handle {
   std::optional<Exited>* exited;
 
   Task<void> operator()(StdoutBytes out) {
+    if (self->spec.meter) self->spec.meter->add(out.bytes.size());
     co_return co_await write_out(self, STDOUT_FILENO, std::move(out.bytes));
   }
   Task<void> operator()(StderrBytes out) {

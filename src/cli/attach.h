@@ -6,6 +6,7 @@
 
 #include "cli/engine_client.h"
 #include "cli/exec_frames.h"
+#include "cli/meter.h"
 
 namespace glovebox::cli {
 
@@ -14,6 +15,7 @@ struct AttachSpec {
   bool terminal = false;  // ours becomes raw; keys, size and Ctrl-C belong to the other side
   bool forward_stdin = true;
   int stdin_fd = 0, stdout_fd = 1;  // others for what we make or take ourselves
+  Meter* meter = nullptr;           // of the bytes through these
 };
 // How the process ended. Also: an error when it could not be started, or when the connection broke.
 Result<Exited> attach(EngineClient& engine, const std::string& name, AttachSpec spec);

@@ -3,7 +3,7 @@
 #include <boost/json.hpp>
 
 #include "cli/folder_tar.h"
-#include "cli/image_report.h"
+#include "cli/meter.h"
 
 namespace glovebox::cli {
 
@@ -12,10 +12,9 @@ namespace json = boost::json;
 Result<std::string> send_context(EngineClient& engine, const std::string& folder) {
   TRY(tar, FolderTar::open(folder));
   Meter meter("send " + folder, 0);
-  std::uint64_t sent = 0;
   auto next = [&]() -> Result<std::string> {
     TRY(piece, tar.read());
-    meter.show(sent += piece.size());
+    meter.add(piece.size());
     return piece;
   };
   auto uploaded = engine.upload("POST", "/images/contexts", next, std::nullopt);

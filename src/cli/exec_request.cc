@@ -29,6 +29,7 @@ Result<std::string> encode(const ExecRequest& request) {
   if (!request.user.empty()) body["user"] = request.user;
   if (!request.cwd.empty()) body["working_dir"] = request.cwd;
   body["stdin_mode"] = request.stdin_open ? "pipe" : "closed";
+  if (!request.log) body["log"] = false;
   if (request.terminal) {
     body["pty"] = true;
     body["rows"] = request.terminal->rows;

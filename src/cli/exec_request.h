@@ -16,6 +16,7 @@ struct ExecRequest {
   std::vector<std::string> env;  // "K=V"
   std::string user, cwd;
   bool stdin_open = true;
+  bool log = true;  // false: a transfer, whose bytes are for us alone
   std::optional<TerminalSize> terminal;
   std::optional<Millis> timeout;
 };

@@ -2,7 +2,7 @@
 
 #include <boost/json.hpp>
 
-#include "cli/image_report.h"
+#include "cli/meter.h"
 
 namespace glovebox::cli {
 
@@ -38,7 +38,7 @@ Result<json::object> follow_image_job(EngineClient& engine, const std::string& p
       out.note(printable(step));
       meter.begin(step, 0);
     } else if (said.contains("done")) {
-      if (std::uint64_t of = number(said, "of"); of > 0) meter.begin(step, of);
+      if (std::uint64_t of = number(said, "of"); of > 0) meter.expect(of);
       meter.show(number(said, "done"));
     }
     return ok;

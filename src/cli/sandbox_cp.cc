@@ -1,8 +1,10 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/local_file.h"
+#include "cli/meter.h"
 #include "cli/tree_copy.h"
 #include "cli/wait.h"
 #include "net/task.h"
@@ -13,18 +15,23 @@ static std::string target_of(const std::string& path) {
   return "/api/v1/files?path=" + http::encode_query(path);
 }
 
-static Task<std::string> next_piece(SourceFile* file) { co_return file->read(); }
+static Task<std::string> next_piece(SourceFile* file, Meter* meter) {
+  CO_TRY(piece, file->read());
+  meter->add(piece.size());
+  co_return piece;
+}
 
-static Task<void> upload(http::Client* http, std::string path, SourceFile* file) {
+static Task<void> upload(http::Client* http, std::string path, SourceFile* file, Meter* meter) {
   // `length` is asked for first: reading counts it down.
   auto length = file->length();
-  CO_TRY(answer, co_await http->upload(
-                     "PUT", target_of(path), [file] { return next_piece(file); }, length));
+  meter->expect(length.value_or(0));
+  auto next = [file, meter] { return next_piece(file, meter); };
+  CO_TRY(answer, co_await http->upload("PUT", target_of(path), next, length));
   if (answer.status / 100 != 2) co_return api_error(answer.status, answer.body);
   co_return ok;
 }
 
-static Task<void> download(http::Client* http, std::string path, TargetFile* file) {
+static Task<void> download(http::Client* http, std::string path, TargetFile* file, Meter* meter) {
   CO_TRY(answer, co_await http->open("GET", target_of(path)));
   std::string refusal;
   for (;;) {
@@ -32,6 +39,7 @@ static Task<void> download(http::Client* http, std::string path, TargetFile* fil
     if (piece.empty()) break;
     if (answer.status == 200) {
       CO_TRY_DO(file->write(piece));
+      if (meter) meter->add(piece.size());
     } else if (refusal.size() < 64 * 1024) {
       refusal += piece;
     }
@@ -53,11 +61,13 @@ static Result<void> copy_in(EngineClient& engine, const CopyEnd& from, CopyEnd t
     to.path += base_name(from.path);
   }
   TRY(box, engine.box(to.box));
-  auto done = wait(engine.loop(), upload(box.http.get(), to.path, &file));
+  Meter meter("copy " + base_name(from.path), 0);
+  auto done = wait(engine.loop(), upload(box.http.get(), to.path, &file, &meter));
   if (done || done.error().tag != "IS_DIRECTORY" || from.is_stream()) return done;
   TRY(again, SourceFile::open(from));
-  return wait(engine.loop(),
-              upload(box.http.get(), str(to.path, "/", base_name(from.path)), &again));
+  meter.begin("copy " + base_name(from.path), 0);
+  const std::string below = str(to.path, "/", base_name(from.path));
+  return wait(engine.loop(), upload(box.http.get(), below, &again, &meter));
 }
 
 static Result<void> copy_out(EngineClient& engine, const CopyEnd& from, const CopyEnd& to,
@@ -66,7 +76,10 @@ static Result<void> copy_out(EngineClient& engine, const CopyEnd& from, const Co
   if (from.path.ends_with('/')) return copy_tree_out(engine, from, to, out);
   {
     TRY(file, TargetFile::create(to, base_name(from.path)));
-    auto done = wait(engine.loop(), download(box.http.get(), from.path, &file));
+    Meter meter("copy " + base_name(from.path), 0);
+    const bool here = to.is_stream() && ::isatty(STDOUT_FILENO) == 1;  // its line is in use
+    auto done =
+        wait(engine.loop(), download(box.http.get(), from.path, &file, here ? nullptr : &meter));
     if (done || done.error().tag != "IS_DIRECTORY") return done;
   }  // what was begun for a file is gone again
   return copy_tree_out(engine, from, to, out);

@@ -2,8 +2,8 @@
 
 #include "cli/commands.h"
 #include "cli/engine_client.h"
-#include "cli/image_report.h"
 #include "cli/local_file.h"
+#include "cli/meter.h"
 
 namespace glovebox::cli {
 

@@ -67,6 +67,7 @@ Result<void> copy_tree_in(EngineClient& engine, const CopyEnd& from, const CopyE
                      to.path,
                      name_of(dir),
                      to.path.ends_with('/') ? "into" : "as"};
+  request.log = false;
   TRY(hello, encode(request));
   TRY(pipe, make_pipe());
   BlockedSignals blocked({});  // a pipe that is not read to its end is an error, and no signal
@@ -75,8 +76,11 @@ Result<void> copy_tree_in(EngineClient& engine, const CopyEnd& from, const CopyE
     packed = pack_tree(dir, pipe.write.get());
     pipe.write.reset();  // the end of the stream
   });
+  Meter meter("copy " + from.path, 0);
   auto exited =
-      attach(engine, to.box, {.hello = hello, .forward_stdin = true, .stdin_fd = pipe.read.get()});
+      attach(engine, to.box,
+             {.hello = hello, .forward_stdin = true, .stdin_fd = pipe.read.get(), .meter = &meter});
+  meter.end();
   pipe.read.reset();  // if it was not read to its end, the packer learns it now
   packer.join();
   TRY_DO(check_end(exited));
@@ -96,13 +100,17 @@ Result<void> copy_tree_out(EngineClient& engine, const CopyEnd& from, const Copy
   ExecRequest request;
   request.command = {"/bin/sh", "-c", kPackScript, "sh", from.path};
   request.stdin_open = false;
+  request.log = false;
   TRY(hello, encode(request));
   TRY(pipe, make_pipe());
   std::optional<Result<Unpacked>> unpacked;
   const Links links = onto == Onto::merged ? Links::downwards : Links::all;
   std::thread unpacker([&] { unpacked = unpack_tree(pipe.read.get(), dir, links); });
-  auto exited = attach(engine, from.box,
-                       {.hello = hello, .forward_stdin = false, .stdout_fd = pipe.write.get()});
+  Meter meter("copy " + from.path, 0);
+  auto exited = attach(
+      engine, from.box,
+      {.hello = hello, .forward_stdin = false, .stdout_fd = pipe.write.get(), .meter = &meter});
+  meter.end();
   pipe.write.reset();
   unpacker.join();
   TRY_DO(check_end(exited));

@@ -8,7 +8,7 @@ constexpr std::size_t kKeptStderr = 4096;
 Task<std::shared_ptr<Operation>> Operation::start(std::shared_ptr<HandLink> hand,
                                                   wire::StartSpec spec) {
   const wire::Kind kind = spec.kind;
-  spec.attach = wire::Attach::hold;
+  if (spec.attach != wire::Attach::alone) spec.attach = wire::Attach::hold;
   auto attachment = co_await hand->start_attached(std::move(spec));
   if (!attachment) co_return after_effect(std::move(attachment.error()));
   co_return std::shared_ptr<Operation>(

@@ -36,6 +36,7 @@ Task<RunningBox> box_of(ApiState& api, const http::Request& request,
 // and what it started.
 class Operation {
  public:
+  // Attach::alone where the spec says so, else with hold.
   static Task<std::shared_ptr<Operation>> start(std::shared_ptr<HandLink> hand,
                                                 wire::StartSpec spec);
   ~Operation();

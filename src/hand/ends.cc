@@ -114,12 +114,19 @@ void Hand::kill(Process& process) {
 // A program runs on without the engine that started it. What waits for the rest of an upload, or of
 // a tool's input, would wait for ever, and must not take half of it for the whole.
 void Hand::starter_gone(Process& process) {
+  if (process.unlisted()) return client_gone(process);
   if (process.running() && process.info.kind != wire::Kind::exec && process.in &&
       !process.input_ended) {
     kill(process);
     // It never began: nobody may take it for the call it was to be.
     process.forgotten = process.info.kind == wire::Kind::tool;
   }
+}
+
+// Of an unlisted program: nobody else can have been told of it.
+void Hand::client_gone(Process& process) {
+  if (process.running()) kill(process);
+  forget(process);
 }
 
 void Hand::forget(Process& process) {

@@ -335,6 +335,47 @@ TEST_P(InEverySetting, OnlyTheLastEndedOnesAreKept) {
   EXPECT_EQ(all.back().handle, last);
 }
 
+TEST_P(InEverySetting, ATransferIsInNoListAndPushesNothingOut) {
+  Client engine = box_.connect();
+  // More than all rings together may have: what one of them takes now another one loses.
+  std::vector<std::uint64_t> handles;
+  for (int i = 0; i < 20; ++i)
+    handles.push_back(engine.run(shell("head -c 300000 /dev/zero")).info.handle);
+  auto kept = [&] {
+    std::size_t bytes = 0;
+    for (std::uint64_t handle : handles) {
+      EXPECT_TRUE(engine.ask(Type::attach, Writer().u64(handle).u8(0).u64(0).take()));
+      bytes += engine.collect(engine.last_id()).out.size();
+    }
+    return bytes;
+  };
+  const std::size_t before = kept();
+  ASSERT_GT(before, 8 * wire::kRingBytes);
+  auto info = engine.start(shell("cat /dev/zero", Attach::alone));
+  ASSERT_TRUE(info);
+  std::uint32_t transfer = engine.last_id();
+  EXPECT_TRUE(eventually([&] { return engine.get(info->handle).output_end >= wire::kRingBytes; }));
+  EXPECT_EQ(engine.list().size(), handles.size());
+  EXPECT_EQ(kept(), before);
+  EXPECT_TRUE(engine.ask(Type::signal, Writer().u64(info->handle).u32(SIGKILL).u8(1).take()));
+  EXPECT_EQ(engine.collect(transfer).info.status, Status::signaled);
+  EXPECT_FALSE(engine.ask(Type::get, Writer().u64(info->handle).take()));
+}
+
+TEST_P(InEverySetting, ATransferEndsWithItsClient) {
+  Client watching = box_.connect();
+  std::uint64_t handle = 0;
+  {
+    Client engine = box_.connect();
+    auto info = engine.start(shell("sleep 1000", Attach::alone));
+    ASSERT_TRUE(info);
+    handle = info->handle;
+    EXPECT_TRUE(watching.ask(Type::get, Writer().u64(handle).take()));
+  }
+  EXPECT_TRUE(eventually([&] { return !watching.ask(Type::get, Writer().u64(handle).take()); }));
+  EXPECT_EQ(watching.list().size(), 0u);
+}
+
 TEST_P(InEverySetting, ALongOneThatEndsAfterManyShortOnesIsReadWhole) {
   Client engine = box_.connect();
   auto slow = shell("read line; echo $line", Attach::hold);

@@ -88,8 +88,8 @@ void Nursery::on_helper(Time now) {
     Asked born = std::move(asked->second);
     asked_.erase(asked);
     if (*pid <= 0) {
-      Error error =
-          sys_error("fork in the box", static_cast<int>(std::clamp<std::int64_t>(-*pid, 1, 4095)));
+      Error error = sys_error("fork in the sandbox",
+                              static_cast<int>(std::clamp<std::int64_t>(-*pid, 1, 4095)));
       error.code = Code::exhausted;
       error.tag = "PROCESS_LIMIT";
       if (wanted_ > 0) failure_ = std::move(error);
@@ -134,7 +134,7 @@ void Nursery::back_off(Time now) {
   not_before_ =
       now + (failures_ == 1 ? 0ms : std::min(1000ms, Millis(5 << std::min(failures_, 8))));
   if (failures_ >= kManyFailures && wanted_ > 0)
-    failure_ = Error{Code::unavailable, "the box cannot start processes now; try again"};
+    failure_ = Error{Code::unavailable, "the sandbox cannot start processes now; try again"};
 }
 
 bool Nursery::is_ready(pid_t pid) const {

@@ -35,6 +35,8 @@ struct Process {
   bool finished() const {
     return forgotten && !running() && readers.empty() && !out && !err && group_gone;
   }
+  // A program for one client alone. What it says is no part of what the box said.
+  bool unlisted() const { return alone && passing; }
   // Everything that came before the end is in the ring.
   bool drained() const { return final_end != ~0ull; }
 
@@ -60,6 +62,7 @@ struct Process {
   bool one_shot = false;  // what it leaves behind goes with it
   bool forgotten = false;
   bool alone = false;                           // forgotten with its reader's `exited`
+  bool passing = false;                         // bytes for one client, on their way: no log
   std::string tool_user;                        // of a tool call, here and below
   std::string answer;                           // of its result: what the ring had no room for yet
   char last_word = 0;                           // it has told all of it

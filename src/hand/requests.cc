@@ -260,7 +260,7 @@ void Hand::continue_listings(Connection& connection) {
       continue;
     }
     listing.next = process->first + 1;
-    if (process->second->forgotten) continue;
+    if (process->second->forgotten || process->second->unlisted()) continue;
     process->second->info.output_end = process->second->ring.end();
     connection.send(wire::Type::process, listing.request, wire::encode(process->second->info));
   }

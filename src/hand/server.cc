@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kMaxConnections = 16;
 constexpr std::size_t kRingsOfAll =
     4 * 1024 * 1024;  // beside the least of each, which is as much again
+constexpr std::size_t kRingsOfTransfers = 1024 * 1024;
 constexpr auto kHelloLimit = 10s;
 constexpr auto kTermGrace = 5s;  // when it is SIGTERM that ends us
 constexpr auto kKillLimit = 2s;  // for killed processes to be gone
@@ -41,6 +42,7 @@ Hand::Hand(Config config, Poll poll, Watched signals)
                         std::ranges::any_of(starts_, [&](auto& s) { return s.second.pid == pid; });
                }),
       pool_(kRingsOfAll),
+      passing_pool_(kRingsOfTransfers),
       oom_(std::move(config_.oom_events)),
       now_(present()),
       born_(now_) {
@@ -147,7 +149,7 @@ void Hand::meet_deadlines() {
     if (now() >= start.deadline) late.push_back(id);
   for (auto id : late)
     if (starts_.contains(id))
-      give_up(id, Error{Code::timeout, "the box did not start it in time; try again"});
+      give_up(id, Error{Code::timeout, "the sandbox did not start it in time; try again"});
   std::vector<Connection*> impatient;
   for (auto& [id, engine] : connections_)
     if ((!engine->greeted || engine->finishing()) && now() >= engine->patience)
@@ -220,7 +222,8 @@ void Hand::begin_shutdown(Millis grace) {
   stopping_ = true;
   kill_at_ = kill_at;
   while (!starts_.empty())
-    give_up(starts_.begin()->first, Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"});
+    give_up(starts_.begin()->first,
+            Error{Code::conflict, "the sandbox is ending", "SHUTTING_DOWN"});
   nursery_.close();
   end_idle_tools();
   if (config_.is_init) {

@@ -136,6 +136,7 @@ class Hand {
   void leader_gone(Process& process);
   void kill(Process& process);
   void starter_gone(Process& process);
+  void client_gone(Process& process);
   void forget(Process& process);
   void forget_streams(Process& process);
   void forget_oldest();
@@ -171,6 +172,7 @@ class Hand {
   Watched signals_, listener_;
   Nursery nursery_;
   RingPool pool_;
+  RingPool passing_pool_;  // so that a transfer pushes nothing out that was said
   OomCounter oom_;
   Time now_, born_;
   std::map<std::uint64_t, std::unique_ptr<Connection>> connections_;

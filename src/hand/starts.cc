@@ -113,7 +113,7 @@ bool wants_stdin(const wire::StartSpec& spec) {
 }  // namespace
 
 Result<void> Hand::may_start(const wire::StartSpec& spec) const {
-  if (stopping_) return Error{Code::conflict, "the box is ending", "SHUTTING_DOWN"};
+  if (stopping_) return Error{Code::conflict, "the sandbox is ending", "SHUTTING_DOWN"};
   if (spec.kind == wire::Kind::file) TRY_DO(check_file(spec.argv));
   if (spec.kind == wire::Kind::tool) TRY_DO(check_tool(spec.argv));
   if (processes_.size() + starts_.size() >= wire::kMaxProcesses)
@@ -297,10 +297,12 @@ Process* Hand::started(std::uint64_t id) {
     return nullptr;
   }
 
-  auto made = std::make_unique<Process>(pool_);
+  const auto& spec = start.spec;
+  const bool alone = spec.attach == wire::Attach::alone;
+  const bool passing = spec.kind == wire::Kind::file || (spec.kind == wire::Kind::exec && alone);
+  auto made = std::make_unique<Process>(passing ? passing_pool_ : pool_);
   Process& process = *made;
   auto& info = process.info;
-  const auto& spec = start.spec;
   info.handle = start.handle;
   info.pid = static_cast<std::uint32_t>(start.pid);
   info.kind = spec.kind;
@@ -310,7 +312,8 @@ Process* Hand::started(std::uint64_t id) {
   process.group = std::move(start.group);
   process.starter = start.connection;
   process.one_shot = start.one_shot;
-  process.alone = spec.attach == wire::Attach::alone;
+  process.alone = alone;
+  process.passing = passing;
   if (spec.timeout_ms > 0) process.deadline = now() + Millis(spec.timeout_ms);
   if (spec.pty) {
     // Two descriptors, because epoll knows each only once, and input waits on its own.

@@ -10,8 +10,9 @@ namespace glovebox::hand {
 namespace {
 
 constexpr std::size_t kReadAtOnce = 64 * 1024;
-// A program that writes as fast as it can must not buy our processor time with its own: all output
-// of the box together is read at 100 MB a second at most, a slice each tick.
+// A program that writes as fast as it can must not buy our processor time with its own: all that
+// the box's programs say together is read at 100 MB a second at most, a slice each tick. A transfer
+// is as fast as the client that asked for it.
 constexpr std::size_t kSlice = 1024 * 1024;
 constexpr auto kTick = 10ms;
 
@@ -21,7 +22,7 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
   char buffer[wire::kMaxChunk];
   std::int64_t unix_ms = system_clock().unix_ms();
   for (std::size_t total = 0; from && total < kReadAtOnce;) {
-    if (output_budget_ == 0) {
+    if (output_budget_ == 0 && !process.passing) {
       from.want(0);
       if (next_tick_ == Time::max()) next_tick_ = now() + kTick;
       return;
@@ -29,7 +30,8 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
     // A full ring that somebody holds: his acknowledgement, or his going, lets us read on.
     std::size_t room = process.forgotten ? sizeof buffer : process.ring.make_room(sizeof buffer);
     if (room == 0) return from.want(0);
-    ssize_t n = ::read(from.get(), buffer, std::min({room, sizeof buffer, output_budget_}));
+    const std::size_t budget = process.passing ? room : output_budget_;
+    ssize_t n = ::read(from.get(), buffer, std::min({room, sizeof buffer, budget}));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
     if (n <= 0) {  // the end; a terminal's is EIO
@@ -38,7 +40,7 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
     }
     auto size = static_cast<std::size_t>(n);
     total += size;
-    output_budget_ -= size;
+    if (!process.passing) output_budget_ -= size;
     if (process.forgotten) continue;
     process.ring.append(stream, unix_ms, {buffer, size});
     mark_readers(process);
@@ -161,6 +163,7 @@ void Hand::remove_reader(Process& process, std::uint64_t connection, std::uint32
     return reader.connection == connection && reader.request == request;
   });
   hold_changed(process);
+  if (process.unlisted() && process.readers.empty()) client_gone(process);
 }
 
 void Hand::write_input(Process& process) {

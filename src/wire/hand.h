@@ -115,7 +115,9 @@ enum class Attach : std::uint8_t {
   none = 0,
   follow = 1,
   hold = 2,
-  alone = 3,  // as hold, and there is nobody else: it is forgotten with `exited`
+  // As hold, and there is nobody else: it is forgotten with `exited`. A program is in no list
+  // either and ends with its reader's connection: what it says is no part of what the box said.
+  alone = 3,
 };
 enum Stream : std::uint8_t { kStdout = 1, kStderr = 2 };  // a terminal has only kStdout
 

@@ -141,8 +141,10 @@ Result<StartProcess> decode_exec(std::string_view text) {
   TRY(members, Members::of(value));
   TRY(start, decode_start_members(members, true));
   TRY(pty, members.flag("pty"));
+  TRY(log, members.flag("log"));
   TRY_DO(decode_size(members, start.spec));
   members.done();
+  if (!log.value_or(true)) start.spec.attach = Attach::alone;
   start.spec.pty = pty.value_or(false);
   if (start.spec.pty) start.spec.stdin_mode = StdinMode::pipe;
   return start;

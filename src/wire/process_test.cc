@@ -88,6 +88,8 @@ TEST(StartProcess, ManagedProcessesAreToldApart) {
 
 TEST(Exec, StdinIsAPipeUnlessItSaysOtherwise) {
   EXPECT_EQ(decode_exec(R"({"command":"x"})")->spec.stdin_mode, StdinMode::pipe);
+  EXPECT_EQ(decode_exec(R"({"command":"x"})")->spec.attach, Attach::none);
+  EXPECT_EQ(decode_exec(R"({"command":"x","log":false})")->spec.attach, Attach::alone);
   EXPECT_EQ(decode_exec(R"({"command":"x","stdin_mode":"closed"})")->spec.stdin_mode,
             StdinMode::closed);
   auto pty =

@@ -78,6 +78,10 @@ def trees(gb, tmp, box, check):
         done = gb.cli("sandbox", "cp", "cli:/workspace/copy", out)
         equal(done.returncode, 0, done.stderr)
         equal(subprocess.run(["diff", "-r", source, out], capture_output=True).returncode, 0)
+    with check("what was copied is in no log, nor is who copied it among the processes"):
+        said = gb.cli("sandbox", "logs", "cli").stdout
+        assert "ran" in said and "ustar" not in said and "exec tar" not in said, said[:2000]
+        equal([p["args"] for p in box.processes() if "tar" in str(p["args"])], [])
         equal(os.readlink(os.path.join(out, "link")), "deep/data ä.bin")
         assert os.stat(os.path.join(out, "run me")).st_mode & stat.S_IXUSR
         equal(gb.cli("sandbox", "cp", "cli:/workspace/copy", out).returncode, 0)

@@ -1,4 +1,4 @@
-#include "cli/image_report.h"
+#include "cli/meter.h"
 
 #include <unistd.h>
 
@@ -9,22 +9,28 @@
 namespace glovebox::cli {
 
 namespace {
-constexpr auto kPause = std::chrono::milliseconds(100);
+using Clock = std::chrono::steady_clock;
+constexpr std::chrono::milliseconds kPatience{1000}, kPause{100};
 constexpr std::size_t kBar = 30;
 }  // namespace
 
 Meter::Meter(std::string what, std::uint64_t whole)
-    : what_(std::move(what)), whole_(whole), on_(::isatty(STDERR_FILENO) == 1) {}
+    : what_(std::move(what)),
+      whole_(whole),
+      on_(::isatty(STDERR_FILENO) == 1),
+      begun_(Clock::now()) {}
 
 void Meter::begin(std::string what, std::uint64_t whole) {
   end();
   what_ = std::move(what);
   whole_ = whole;
+  done_ = 0;
+  begun_ = Clock::now();
 }
 
 void Meter::show(std::uint64_t done) {
-  auto now = std::chrono::steady_clock::now();
-  if (!on_ || now - last_ < kPause) return;
+  const auto now = Clock::now();
+  if (!on_ || now - begun_ < kPatience || now - last_ < kPause) return;
   last_ = now;
   shown_ = true;
   std::string line = str("\r\x1b[K", printable(what_), "  ");
@@ -34,6 +40,9 @@ void Meter::show(std::uint64_t done) {
   }
   line += human_bytes(done);
   if (whole_ > 0) line += " of " + human_bytes(whole_);
+  const double seconds = std::chrono::duration<double>(now - begun_).count();
+  line +=
+      str("  ", human_bytes(static_cast<std::uint64_t>(static_cast<double>(done) / seconds)), "/s");
   (void)write_fd(STDERR_FILENO, line);
 }
 
