@@ -5,6 +5,7 @@
 #include "base/str.h"
 #include "cli/json_text.h"
 #include "cli/output.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -96,13 +97,13 @@ std::string call_summary(const json::object& event) {
     if (const json::value* value = input->as_object().if_contains(member);
         value && value->is_string())
       return std::string(value->as_string());
-  return json::serialize(*input);
+  return wire::to_json(*input);
 }
 
 std::string content_text(const json::value* content) {
   if (!content || content->is_null()) return "";
   if (content->is_string()) return std::string(content->as_string());
-  if (!content->is_array()) return json::serialize(*content);
+  if (!content->is_array()) return wire::to_json(*content);
   std::string out;
   for (const json::value& block : content->as_array()) {
     if (!out.empty() && !out.ends_with('\n')) out += '\n';

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/str.h"
 #include "cli/output.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -16,8 +17,8 @@ namespace json = boost::json;
 static std::string text_of(const json::value* value) {
   if (!value || value->is_null()) return "";
   if (value->is_string()) return std::string(value->as_string());
-  if (value->is_double()) return str(value->as_double());  // Boost would print 1E0
-  return json::serialize(*value);
+  if (value->is_double()) return str(value->as_double());  // 1 rather than 1.0
+  return wire::to_json(*value);
 }
 
 std::string text_of(const json::object& object, std::string_view member) {

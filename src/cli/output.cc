@@ -9,6 +9,7 @@
 #include <ctime>
 
 #include "base/str.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -57,8 +58,8 @@ std::string cell_text(const json::value& value) {
         out += str(out.empty() ? "" : " ", printable(member.key()), "=", cell_text(member.value()));
     return out;
   }
-  if (value.is_double()) return str(value.as_double());  // Boost would print 1E0
-  return printable(json::serialize(value));
+  if (value.is_double()) return str(value.as_double());  // 1 rather than 1.0
+  return printable(wire::to_json(value));
 }
 
 bool of_objects(const json::value& value) {
@@ -94,7 +95,7 @@ void Output::put(std::string_view text) {
 }
 
 void Output::object(const json::object& value) {
-  if (json()) return put(json::serialize(value) + "\n");
+  if (json()) return put(wire::to_json(value) + "\n");
   std::size_t widest = 0;
   for (const auto& member : value) widest = std::max(widest, width(member.key()));
   std::string text;
@@ -116,7 +117,7 @@ void Output::object(const json::object& value) {
 }
 
 void Output::list(const json::array& items, const std::vector<Column>& columns) {
-  if (json()) return put(json::serialize(items) + "\n");
+  if (json()) return put(wire::to_json(items) + "\n");
   std::vector<std::vector<std::string>> rows(1);
   for (const Column& column : columns) rows[0].push_back(column.title);
   for (const json::value& item : items) {

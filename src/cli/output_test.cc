@@ -23,7 +23,8 @@ TEST(Output, ObjectIsLinesForPeopleAndOneDocumentForPrograms) {
   text.output(Output::Format::text).object(object);
   json.output(Output::Format::json).object(object);
   EXPECT_EQ(text.out, "id          sb_1\ncpus        0.5\nentrypoint  sh -c\n");
-  EXPECT_EQ(boost::json::parse(json.out), boost::json::value(object));
+  EXPECT_EQ(json.out,
+            "{\"id\":\"sb_1\",\"cpus\":0.5,\"name\":null,\"entrypoint\":[\"sh\",\"-c\"]}\n");
 }
 
 TEST(Output, RecordsInARecordAreLinesOfTheirOwnForPeopleAndTimesAreDates) {

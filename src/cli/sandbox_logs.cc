@@ -6,6 +6,7 @@
 #include "cli/json_text.h"
 #include "cli/wait.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -48,7 +49,7 @@ struct Style {
 bool binary(const std::string& body) { return body.find('\0') != body.npos; }
 
 void show(const json::object& line, const Style& style, Output& out) {
-  if (out.json()) return out.text(json::serialize(line) + "\n");
+  if (out.json()) return out.text(wire::to_json(line) + "\n");
   std::string text;
   if (style.times)
     if (auto ms = parse_int<std::int64_t>(text_of(line, "timestamp")))

