@@ -11,7 +11,9 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   TRY(sandbox, args.positional("SANDBOX"));
   TRY_DO(args.done());
   TRY(engine, EngineClient::open(context));
-  TRY(taken, engine->request("POST", str("/sandboxes/", http::encode_path(sandbox), "/snapshot")),
+  TRY(taken,
+      engine->request("POST", str("/sandboxes/", http::encode_path(sandbox), "/snapshot"),
+                      R"({"suspended":true})"),
       "snapshot of ", sandbox);
   std::string id = json::value_to<std::string>(taken["snapshot_id"]);
   TRY(record, engine->request("GET", "/snapshots/" + http::encode_path(id)));
@@ -25,8 +27,8 @@ const Command kSnapshotCreate{
     .help =
         "Keep the files of a sandbox as they are now.\n"
         "\n"
-        "Its processes go on; they stand still for a few milliseconds. One that is suspended has\n"
-        "to be resumed first. A snapshot outlives its sandbox; see 'sandbox create --snapshot',\n"
+        "Its processes go on; they stand still for a few milliseconds. One that is suspended is\n"
+        "not woken for it. A snapshot outlives its sandbox; see 'sandbox create --snapshot',\n"
         "'sandbox fork' and 'snapshot rollback'.",
     .run = run};
 

@@ -147,7 +147,7 @@ struct Core {
   Result<Fd> first_process(const std::string& id, pid_t pid) const;
 
   // snapshot.cc
-  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, std::string type);
+  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, wire::TakeSnapshot wanted);
   Task<Moving> turn_at(std::shared_ptr<Box> box);
   Task<wire::SnapshotRecord> take(std::shared_ptr<Box> box, bool temporary);
   Task<void> seal(std::shared_ptr<Box> box, std::string snapshot);

@@ -144,8 +144,8 @@ Result<ListPage> Engine::list(ListQuery query) const {
 Task<wire::SandboxRecord> Engine::update(std::string id_or_name, wire::UpdateSandbox change) {
   return core_->finish("update", core_->update(std::move(id_or_name), std::move(change)));
 }
-Task<wire::SnapshotRecord> Engine::snapshot(std::string id_or_name, std::string type) {
-  return core_->finish("snapshot", core_->snapshot(std::move(id_or_name), std::move(type)));
+Task<wire::SnapshotRecord> Engine::snapshot(std::string id_or_name, wire::TakeSnapshot wanted) {
+  return core_->finish("snapshot", core_->snapshot(std::move(id_or_name), std::move(wanted)));
 }
 Result<std::vector<wire::SnapshotRecord>> Engine::snapshots() const {
   TRY(records, core_->snapshots->records.list());
@@ -267,6 +267,7 @@ Task<wire::SandboxRecord> Engine::claim(std::string pool_id, wire::ClaimSandbox 
 }
 
 const std::string& Engine::instance() const { return core_->instance; }
+const std::string& Engine::default_image() const { return core_->options.default_image; }
 const Secret& Engine::token_key() const { return core_->token_key; }
 std::size_t Engine::running() const { return core_->boxes.size(); }
 

@@ -97,7 +97,7 @@ class Engine {
 
   // What was taken is complete when this returns. Code::unsupported for a type that needs another
   // isolation.
-  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, std::string type);
+  Task<wire::SnapshotRecord> snapshot(std::string id_or_name, wire::TakeSnapshot wanted = {});
   Result<std::vector<wire::SnapshotRecord>> snapshots() const;  // newest first
   Result<wire::SnapshotRecord> get_snapshot(std::string id) const;
   Task<void> delete_snapshot(std::string id);
@@ -164,9 +164,10 @@ class Engine {
   Task<wire::SandboxRecord> claim(std::string pool_id, wire::ClaimSandbox wanted);
 
   const std::string& instance() const;
-  const Secret& token_key() const;  // of capability tokens, kept in the state directory
-  std::size_t running() const;      // boxes alive
-  Task<void> close();               // boxes live on
+  const std::string& default_image() const;  // of sandboxes that ask for none
+  const Secret& token_key() const;           // of capability tokens, kept in the state directory
+  std::size_t running() const;               // boxes alive
+  Task<void> close();                        // boxes live on
   Task<void>
   destroy_all();  // no box, launcher, control group, claim or socket is left; then close()
 

@@ -46,19 +46,22 @@ Task<Moving> Core::turn_at(std::shared_ptr<Box> box) {
   co_return Moving(box);
 }
 
-Task<wire::SnapshotRecord> Core::snapshot(std::string id_or_name, std::string type) {
-  if (type != "filesystem")
+// One that sleeps is left asleep: its files are all there is to keep, and nobody changes them.
+Task<wire::SnapshotRecord> Core::snapshot(std::string id_or_name, wire::TakeSnapshot wanted) {
+  if (wanted.type != "filesystem")
     co_return Error{Code::unsupported,
-                    str("snapshot_type ", type,
+                    str("snapshot_type ", wanted.type,
                         ": memory needs the isolation gvisor or microvm; filesystem works"),
                     "NOT_IMPLEMENTED"};
   CO_TRY(box, known(id_or_name));
   CO_TRY_DO(storage->check_room());
   CO_TRY(moving, co_await turn_at(box));
-  if (box->record.status != wire::State::running)
+  const bool sleeps = box->record.status == wire::State::suspended;
+  if (box->record.status != wire::State::running && !(sleeps && wanted.suspended))
     co_return Error{
         Code::invalid,
-        str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be snapshotted"),
+        str("sandbox ", box->record.id, " is ", box->record.status, ": it cannot be snapshotted",
+            sleeps ? "; resume it, or ask for it with \"suspended\": true" : ""),
         box->record.status == wire::State::terminated ? "SANDBOX_TERMINATED" : "WRONG_STATE"};
   CO_TRY(record, co_await take(box, false));
   wire::SandboxRecord sandbox = box->record;

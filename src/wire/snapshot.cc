@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "wire/decode.h"
+#include "wire/to_json.h"
 
 namespace glovebox::wire {
 
@@ -68,25 +69,23 @@ Result<json::value> body_of(std::string_view text) {
 
 }  // namespace
 
-std::string encode_snapshot(const SnapshotRecord& record) {
-  return json::serialize(snapshot_json(record));
-}
+std::string encode_snapshot(const SnapshotRecord& record) { return to_json(snapshot_json(record)); }
 
 std::string encode_snapshots(const std::vector<SnapshotRecord>& records) {
   json::array list;
   for (const SnapshotRecord& record : records) list.push_back(snapshot_json(record));
-  return json::serialize(json::object{{"snapshots", std::move(list)}});
+  return to_json(json::object{{"snapshots", std::move(list)}});
 }
 
 std::string encode_snapshot_taken(const SnapshotRecord& record) {
-  return json::serialize(json::object{{"snapshot_id", record.id}, {"status", record.status}});
+  return to_json(json::object{{"snapshot_id", record.id}, {"status", record.status}});
 }
 
 std::string encode_stored_snapshot(const SnapshotRecord& record) {
   json::object out = snapshot_json(record);
   if (record.temporary) out["temporary"] = true;
   out["source"] = json::parse(encode_record(record.source));
-  return json::serialize(out);
+  return to_json(out);
 }
 
 Result<SnapshotRecord> decode_stored_snapshot(std::string_view text) {
@@ -94,7 +93,7 @@ Result<SnapshotRecord> decode_stored_snapshot(std::string_view text) {
   TRY(record, snapshot_of(value));
   const json::value* source = value.as_object().if_contains("source");
   if (!source) return Error{Code::invalid, "source: is missing"};
-  TRY(sandbox, decode_record(json::serialize(*source)), "source");
+  TRY(sandbox, decode_record(to_json(*source)), "source");
   record.source = std::move(sandbox);
   return record;
 }
@@ -117,14 +116,15 @@ Result<std::vector<SnapshotRecord>> decode_snapshots(std::string_view text) {
   return records;
 }
 
-Result<std::string> decode_take_snapshot(std::string_view text) {
+Result<TakeSnapshot> decode_take_snapshot(std::string_view text) {
   TRY(value, body_of(text));
   TRY(members, Members::of(value));
   TRY(type, members.text("snapshot_type", 64));
+  TRY(suspended, members.flag("suspended"));
   members.done();
   if (type && *type != "filesystem" && *type != "memory")
     return members.wrong("snapshot_type", "must be filesystem or memory");
-  return type.value_or("filesystem");
+  return TakeSnapshot{type.value_or("filesystem"), suspended.value_or(false)};
 }
 
 Result<std::string> decode_rollback(std::string_view text) {
@@ -144,8 +144,7 @@ std::string encode_copies(const std::string& source, const std::vector<SandboxRe
     if (copy.status == State::terminated) member["status"] = "failed";
     list.push_back(std::move(member));
   }
-  return json::serialize(
-      json::object{{"source_sandbox_id", source}, {"sandboxes", std::move(list)}});
+  return to_json(json::object{{"source_sandbox_id", source}, {"sandboxes", std::move(list)}});
 }
 
 }  // namespace glovebox::wire

@@ -33,9 +33,12 @@ Result<SnapshotRecord> decode_stored_snapshot(std::string_view json);
 Result<SnapshotRecord> decode_snapshot(std::string_view json);
 Result<std::vector<SnapshotRecord>> decode_snapshots(std::string_view json);
 
-// The type a snapshot is asked for; an empty body asks for "filesystem".
-Result<std::string> decode_take_snapshot(std::string_view json);
-Result<std::string> decode_rollback(std::string_view json);  // the snapshot's id
+struct TakeSnapshot {
+  std::string type = "filesystem";
+  bool suspended = false;  // ours: also of a sandbox that is, which stays so
+};
+Result<TakeSnapshot> decode_take_snapshot(std::string_view json);  // the body may be empty
+Result<std::string> decode_rollback(std::string_view json);        // the snapshot's id
 std::string encode_copies(const std::string& source, const std::vector<SandboxRecord>& copies);
 
 }  // namespace glovebox::wire

@@ -2,6 +2,7 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
+import json
 import os
 import time
 
@@ -40,6 +41,12 @@ def test(tmp):
             for member in ("id", "name", "exposed_ports", "entrypoint", "created_at", "resources", "generation"):
                 equal(after.get(member), before.get(member), member)
         box, asleep = api.box("survivor"), api.box("asleep")
+        with check("a snapshot of a cold one: all its files, and it stays cold"):
+            taken = json.loads(gb.cli("snapshot", "create", "asleep").stdout)
+            equal((taken["status"], state(api, asleep.id)), ("completed", ("suspended", "cold")))
+            restored = api.create(snapshot_id=taken["id"])
+            equal(restored.read("/root/notes"), b"mine")
+            restored.delete().expect(204)
         with check("they stay so through restarts of the engine"):
             gb.kill_engine()
             api = api_of(gb)

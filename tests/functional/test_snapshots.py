@@ -2,12 +2,13 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
+import json
 import os
 import threading
 import time
 
 from harness import Glovebox, run
-from life import restart_machine, state, suspend, ticking, ticks
+from life import frozen, restart_machine, state, suspend, ticking, ticks
 from snapshots import Snapshots, fill, same_files
 from support import Checks, Owned, api_of, equal, eventually, note
 
@@ -69,6 +70,19 @@ def test_take_and_restore(tmp):
             snapshots.delete(second["id"]).refused(404, "SNAPSHOT_NOT_FOUND")
             same_size = api.create(snapshot_id=third["id"])
             equal(same_size.sh("cat /data/one").stdout, "changed")
+        with check("a suspended one: the official call is refused, ours keeps what was written last and does not wake it"):
+            restored.sh("echo last > /data/last").ok()
+            running = ticking(restored)
+            suspend(api, gb, restored.id)
+            api.call("POST", f"/sandboxes/{restored.id}/snapshot").refused(400, "WRONG_STATE")
+            asleep = json.loads(gb.cli("snapshot", "create", "restored").stdout)
+            assert asleep["size_bytes"] > 0, asleep
+            equal((asleep["status"], state(api, restored.id)), ("completed", ("suspended", "ram")))
+            assert frozen(gb, restored.id), "it runs"
+            equal(api.create(snapshot_id=asleep["id"]).read("/data/last"), b"last\n")
+            had = ticks(restored, running)  # which wakes it
+            eventually(lambda: ticks(restored, running) > had, 10, "it ticks on")
+            equal(api.get(restored.id)["snapshot_id"], asleep["id"])
         with check("what cannot be is refused by name"):
             api.call("POST", f"/sandboxes/{restored.id}/snapshot", {"snapshot_type": "memory"}).refused(501, "NOT_IMPLEMENTED")
             api.call("POST", f"/sandboxes/{restored.id}/snapshot", {"snapshot_type": "tape"}).refused(400)
