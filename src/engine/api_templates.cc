@@ -8,6 +8,7 @@
 #include "engine/images.h"
 #include "net/task.h"
 #include "wire/decode.h"
+#include "wire/to_json.h"
 
 namespace glovebox::engine {
 
@@ -20,6 +21,7 @@ namespace {
 constexpr std::size_t kMaxDockerfile = 1 << 20;
 constexpr std::size_t kMaxBuilds = 100;
 constexpr std::size_t kMaxLog = 1 << 20;
+constexpr std::int64_t kUsualDisk = std::int64_t{10} << 30;
 constexpr Millis kBuilderLimit = 900s;  // from the request to a builder that has its context
 
 // Where the clients put things.
@@ -38,12 +40,17 @@ struct TemplateBuild {
   std::string id, name, dockerfile;
   std::string builder;  // the image of its sandbox, by which we find that one
   std::optional<ImageRecord> image;
+  bool shared = false;
 };
 
 struct Templates {
   ApiState& api;
   std::map<std::string, std::shared_ptr<TemplateBuild>> builds;  // by id, oldest first
 };
+
+std::int64_t disk_of(const ImageRecord& image) {
+  return image.disk_bytes > 0 ? image.disk_bytes : kUsualDisk;
+}
 
 json::object template_of(const ImageRecord& image) {
   return {{"id", image.id},
@@ -53,9 +60,9 @@ json::object template_of(const ImageRecord& image) {
           {"snapshotUri", "glovebox:" + image.id},
           {"snapshotFormatVersion", "1"},
           {"snapshotSizeBytes", image.bytes},
-          {"rootfsDiskBytes", std::uint64_t{10} << 30},
+          {"rootfsDiskBytes", disk_of(image)},
           {"rootfsNodeKind", "base"},
-          {"public", false}};
+          {"public", image.shared}};
 }
 
 // The machine's own image, and the script in it. Built by our own means the first time.
@@ -134,9 +141,17 @@ Task<std::string> find_builder(std::shared_ptr<Templates> templates, std::string
   co_return Error{Code::timeout, "no builder sandbox came"};
 }
 
+// Of what the client gives its builder to do.
+std::int64_t disk_in(const std::string& spec) {
+  auto value = wire::parse_json(spec);
+  const json::object* object = value ? value->if_object() : nullptr;
+  const json::value* bytes = object ? object->if_contains("rootfsDiskBytes") : nullptr;
+  return bytes && bytes->is_int64() ? std::max<std::int64_t>(0, bytes->get_int64()) : 0;
+}
+
 Task<ImageRecord> build_in(std::shared_ptr<Templates> templates,
-                           std::shared_ptr<TemplateBuild> build, std::shared_ptr<HandLink> hand,
-                           std::shared_ptr<std::string> log) {
+                           std::shared_ptr<TemplateBuild> build, std::int64_t disk_bytes,
+                           std::shared_ptr<HandLink> hand, std::shared_ptr<std::string> log) {
   wire::StartSpec tar;
   tar.argv = {"/bin/tar", "-C", str(kFolder, "/context"), "--owner=0", "--group=0", "-cf",
               "-",        "."};
@@ -149,6 +164,8 @@ Task<ImageRecord> build_in(std::shared_ptr<Templates> templates,
   wanted.name = build->name;
   wanted.dockerfile = build->dockerfile;
   wanted.context = context;
+  wanted.shared = build->shared;
+  wanted.disk_bytes = disk_bytes;
   Images::Progress progress{.line = [log](std::string_view line) {
     if (log->size() < kMaxLog) *log += str(line, "\n");
   }};
@@ -163,8 +180,9 @@ Task<void> work_in_builder(std::shared_ptr<Templates> templates,
                                           "/.ready ]; do sleep 0.1; n=$((n+1)); "
                                           "[ $n -lt 9000 ] || exit 1; done; mkdir -p ",
                                           kFolder, "/context")));
+  CO_TRY(spec, co_await in_builder(hand, str("cat ", kFolder, "/spec.json 2>/dev/null || :")));
   auto log = std::make_shared<std::string>();
-  auto image = co_await build_in(templates, build, hand, log);
+  auto image = co_await build_in(templates, build, disk_in(spec), hand, log);
   std::string metadata;
   if (image) {
     build->image = *image;
@@ -172,7 +190,7 @@ Task<void> work_in_builder(std::shared_ptr<Templates> templates,
                                             {"snapshot_uri", "glovebox:" + image->id},
                                             {"snapshot_format_version", "1"},
                                             {"snapshot_size_bytes", image->bytes},
-                                            {"rootfs_disk_bytes", std::uint64_t{10} << 30}});
+                                            {"rootfs_disk_bytes", disk_of(*image)}});
   } else {
     *log += "error: " + image.error().what + "\n";
   }
@@ -195,6 +213,7 @@ Reply start_build(std::shared_ptr<Templates> templates, Request request) {
   CO_TRY(members, wire::Members::of(value));
   CO_TRY(name, members.text("name", 256));
   CO_TRY(dockerfile, members.text("dockerfile", kMaxDockerfile));
+  CO_TRY(shared, members.flag("public"));
   if (!name) co_return members.wrong("name", "must name the template");
   CO_TRY_DO(templates->api.engine.images().check_name(*name));
   Images& images = templates->api.engine.images();
@@ -205,6 +224,7 @@ Reply start_build(std::shared_ptr<Templates> templates, Request request) {
   build->id = random_id(20);
   build->name = *name;
   build->dockerfile = dockerfile.value_or("");
+  build->shared = shared.value_or(false);
   while (templates->builds.size() >= kMaxBuilds) templates->builds.erase(templates->builds.begin());
   templates->builds[build->id] = build;
   templates->api.tasks.spawn("template build " + build->id, serve_build(templates, build));
@@ -219,7 +239,7 @@ Reply start_build(std::shared_ptr<Templates> templates, Request request) {
                         {"memoryMb", 1024},
                         {"diskMb", 10240}}},
                       {"parent", nullptr}};
-  co_return http::json(201, json::serialize(answer));
+  co_return http::json(201, wire::to_json(answer));
 }
 
 Reply complete_build(std::shared_ptr<Templates> templates, Request request) {

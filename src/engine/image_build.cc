@@ -22,8 +22,12 @@ constexpr std::size_t kMaxLine = 2000;          // of what a step prints
 constexpr std::size_t kMaxWords = 4096;         // sources of one COPY
 constexpr std::size_t kMaxSettings = 64 << 10;  // names and values of a stage's ENV, LABEL and ARG
 
-Error at(const Instruction& step, Error error) {
+Error at(const Instruction& step, Error error, const std::map<int, std::string>& doing) {
   if (error.code == Code::not_found) error.code = Code::invalid;
+  if (!doing.empty()) {
+    auto words = doing.find(step.line);
+    return words == doing.end() ? std::move(error) : std::move(error).with(words->second);
+  }
   if (error.tag.empty() && error.code == Code::invalid) error.tag = "DOCKERFILE";
   return std::move(error).with(str("Dockerfile line ", step.line, ": ", step.name));
 }
@@ -128,10 +132,13 @@ Task<ImageRecord> Builder::run() {
       done = true;
       break;
     }
-    progress_.line(str("step ", ++number, " of ", steps.size(), ": ", step.name, " ",
-                       valid_utf8(step.text.substr(0, 200))));
+    if (request_.doing.empty())
+      progress_.line(str("step ", ++number, " of ", steps.size(), ": ", step.name, " ",
+                         valid_utf8(step.text.substr(0, 200))));
+    else if (auto words = request_.doing.find(step.line); words != request_.doing.end())
+      progress_.line(words->second);
     auto carried_out = co_await carry_out(step);
-    if (!carried_out) co_return at(step, std::move(carried_out.error()));
+    if (!carried_out) co_return at(step, std::move(carried_out.error()), request_.doing);
   }
   if (!request_.target.empty() && !done && stage_.name != request_.target)
     co_return Error{Code::invalid, str("no stage is called ", request_.target), "DOCKERFILE"};
@@ -141,6 +148,8 @@ Task<ImageRecord> Builder::run() {
   image.name = request_.name;
   image.config = stage_.config;
   image.source = request_.source;
+  image.shared = request_.shared;
+  image.disk_bytes = request_.disk_bytes;
   image.root = stage_.root;
   if (stage_.config.over.empty()) {
     CO_TRY(root, co_await images_.finished(stage_.root));
@@ -225,14 +234,12 @@ Result<bool> Builder::cached(const std::string& key) {
 
 Task<void> Builder::keep(Images::Draft draft, std::string key, std::uint64_t bytes,
                          std::uint64_t entries) {
-  auto before = images_.records().root(stage_.root).value_or(RootRecord());
   if (request_.fresh && images_.has_root(key)) {
     // The old one is somebody's; this one is another, though it was made the same way.
     key = Sha256().field(key).field(random_id(16)).hex();
   }
   const bool reuse = request_.reuse == Images::Reuse::yes;
-  RootRecord root{key, reuse ? stage_.root : "", before.bytes + bytes, before.entries + entries,
-                  reuse};
+  RootRecord root{key, reuse ? stage_.root : "", bytes, entries, reuse};
   CO_TRY_DO(co_await images_.keep(std::move(draft), std::move(root)));
   made_.insert(key);
   stand_on(key);
@@ -269,7 +276,12 @@ Task<void> Builder::run_step(Instruction step) {
   CO_TRY_DO(co_await execute(box->id(), std::move(argv), std::move(env)));
   CO_FAULT("image.build.after_run");
   CO_TRY(draft, co_await images_.draft_of_box(box->id()));
-  co_return co_await keep(std::move(draft), std::move(key), 0, 0);
+  CO_TRY(range, Images::Range::take(core));
+  std::vector<std::string> call{"count", range.text(), images_.tree(draft)};
+  // For people; a tree that cannot be counted (names beyond PATH_MAX) is as good as another.
+  auto there = co_await images_.tool().run(std::move(call));
+  const std::uint64_t bytes = there ? there->bytes : 0, entries = there ? there->entries : 0;
+  co_return co_await keep(std::move(draft), std::move(key), bytes, entries);
 }
 
 Task<void> Builder::execute(std::string id, std::vector<std::string> argv,
@@ -396,7 +408,9 @@ Task<void> Builder::place(std::string source, std::vector<std::string> plan) {
   for (auto& word : images_.limits()) call.push_back(std::move(word));
   call.insert(call.end(), plan.begin(), plan.end());
   CO_TRY(done, co_await images_.tool().run(std::move(call)));
-  co_return co_await keep(std::move(draft), std::move(key), done.bytes, done.entries);
+  auto before = images_.records().root(stage_.root).value_or(RootRecord());
+  co_return co_await keep(std::move(draft), std::move(key), before.bytes + done.bytes,
+                          before.entries + done.entries);
 }
 
 Task<void> Builder::configure(Instruction step) {

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 
+#include "engine/core.h"
 #include "engine/image_build.h"
 #include "net/task.h"
 
@@ -104,15 +105,43 @@ constexpr std::string_view kInstall =
     "rm -rf /.packages /usr/sbin/policy-rc.d /var/lib/apt/lists/* /var/cache/apt/*.bin "
     "/var/cache/apt/archives/* /var/log/*.log /var/log/apt/*";
 
-std::string dockerfile(const Images::Debian& wanted) {
-  std::string text = "FROM host AS fetched\n";
-  if (!wanted.context.empty()) text += "COPY . /mirror/\n";
-  text += str("RUN ", fetch(wanted), "\n");
-  text += "FROM scratch\nCOPY --from=fetched /made/ /\n";
-  text += str("RUN ", kInstall, "\n");
+std::string mirror_of(const Images::Debian& wanted) {
+  if (!wanted.context.empty()) return "the directory that was sent";
+  return wanted.mirror.empty() ? "http://deb.debian.org/debian" : wanted.mirror;
+}
+
+// Its Dockerfile is nobody's business: in `doing` stands what happens.
+void put_dockerfile(const Images::Debian& wanted, Images::Build& build) {
+  std::string text;
+  auto line = [&, number = 0](std::string_view instruction, std::string doing = "") mutable {
+    text += str(instruction, "\n");
+    ++number;
+    if (!doing.empty()) build.doing[number] = std::move(doing);
+  };
+  line("FROM host AS fetched");
+  if (!wanted.context.empty()) line("COPY . /mirror/");
+  line("RUN " + fetch(wanted),
+       str("mmdebstrap fetches packages of ", wanted.suite, " from ", mirror_of(wanted)));
+  line("FROM scratch");
+  line("COPY --from=fetched /made/ /");
+  line(str("RUN ", kInstall), "dpkg installs them");
   // Nobody has that directory any more.
-  if (!wanted.context.empty()) text += "RUN rm -f /etc/apt/sources.list\n";
-  return text + "WORKDIR /root\nCMD [\"/bin/bash\"]\n";
+  if (!wanted.context.empty()) line("RUN rm -f /etc/apt/sources.list");
+  line("WORKDIR /root");
+  line("CMD [\"/bin/bash\"]");
+  build.dockerfile = std::move(text);
+}
+
+// mmdebstrap has told in the lines above what is wrong. Mostly it is this.
+Error explained(Error error, const Images::Debian& wanted) {
+  if (error.code != Code::invalid || error.what.find("mmdebstrap") == std::string::npos)
+    return error;
+  error.tag = "MMDEBSTRAP_FAILED";
+  error.what +=
+      str("; the reason is in its last lines. Can a sandbox reach that mirror, and does "
+          "it have ",
+          wanted.suite, " and the packages? --mirror names another");
+  return error;
 }
 
 }  // namespace
@@ -124,15 +153,23 @@ Result<void> Images::check_debian(const Debian& wanted) {
 
 Task<ImageRecord> Images::debian(Debian wanted, Progress progress) {
   CO_TRY_DO(check_debian(wanted));
+  CO_TRY(usual, co_await core_.settle_network(std::nullopt));
+  if (wanted.context.empty() && usual && !usual->allow_internet_access)
+    co_return Error{Code::unsupported,
+                    str("mmdebstrap cannot reach ", mirror_of(wanted),
+                        ": sandboxes have no network here (engine.default_network, or see "
+                        "'glovebox doctor'); --mirror takes a directory, too"),
+                    "NO_NETWORK"};
   Build build;
   build.name = wanted.name;
-  build.dockerfile = dockerfile(wanted);
+  put_dockerfile(wanted, build);
   build.context = wanted.context;
   build.source = "debian " + wanted.suite;
   build.fresh = true;  // what a mirror has today is not what it had
   build.reuse = Reuse::no;
   auto made = co_await this->build(std::move(build), std::move(progress));
-  if (!made) co_return std::move(made.error()).with(str("make a Debian of ", wanted.suite));
+  if (!made)
+    co_return explained(std::move(made.error()), wanted).with(str("make a Debian ", wanted.suite));
   co_return made;
 }
 

@@ -39,6 +39,10 @@ constexpr store::Migration kMigrations[] = {{1, R"(
     config TEXT NOT NULL
   );
   CREATE INDEX use_roots ON uses(root);
+)"},
+                                            {2, R"(
+  ALTER TABLE images ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE images ADD COLUMN disk_bytes INTEGER NOT NULL DEFAULT 0;
 )"}};
 
 json::array array_of(const std::vector<std::string>& list) {
@@ -236,20 +240,24 @@ Result<std::vector<std::string>> ImageRecords::unused_roots(std::int64_t before)
 
 Result<void> ImageRecords::put_image(const ImageRecord& image) {
   TRY(statement, db_.prepare("INSERT OR REPLACE INTO images(name, id, root, source, digest, "
-                             "config, created_at, bytes) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
+                             "config, created_at, bytes, shared, disk_bytes) "
+                             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"));
   statement.bind(image.name, image.id, image.root, image.source, image.digest, encode(image.config),
-                 image.created_at, image.bytes);
+                 image.created_at, image.bytes, image.shared, image.disk_bytes);
   return statement.run();
 }
 
 static constexpr std::string_view kImageColumns =
-    "SELECT name, id, root, source, digest, config, created_at, bytes FROM images ";
+    "SELECT name, id, root, source, digest, config, created_at, bytes, shared, disk_bytes "
+    "FROM images ";
 
 static Result<ImageRecord> read_image(const store::Statement& row) {
   TRY(config, decode_image_config(row.text(5)));
-  return ImageRecord{
-      row.text(0), row.text(1),       row.text(2),    row.text(3),
-      row.text(4), std::move(config), row.integer(6), static_cast<std::uint64_t>(row.integer(7))};
+  return ImageRecord{row.text(0),         row.text(1),
+                     row.text(2),         row.text(3),
+                     row.text(4),         std::move(config),
+                     row.integer(6),      static_cast<std::uint64_t>(row.integer(7)),
+                     row.integer(8) != 0, row.integer(9)};
 }
 
 Result<std::optional<ImageRecord>> ImageRecords::image(const std::string& name_or_id) {

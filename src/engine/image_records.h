@@ -37,6 +37,9 @@ struct ImageRecord {
   ImageConfig config;
   std::int64_t created_at = 0;  // unix ms
   std::uint64_t bytes = 0;      // of files, as unpacked
+  // What the platform's clients said when they had it built, kept for them.
+  bool shared = false;
+  std::int64_t disk_bytes = 0;  // 0: nothing was said
 };
 std::string encode(const ImageRecord& image, std::int64_t users);
 std::string image_id(const std::string& root, const ImageConfig& config);

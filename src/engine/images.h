@@ -76,6 +76,11 @@ class Images {
     bool fresh = false;  // nothing of earlier builds is used
     Reuse reuse = Reuse::yes;
     std::string source = "build";
+    bool shared = false;  // as ImageRecord has them
+    std::int64_t disk_bytes = 0;
+    // Of a Dockerfile that is ours and not the user's: what its lines do, for him. Of the others
+    // nothing is said.
+    std::map<int, std::string> doing = {};
   };
   Task<ImageRecord> build(Build request, Progress progress);  // image_build.cc
 

@@ -5,6 +5,7 @@
 //   glovebox-image unpack BASE TREE BYTES ENTRIES RESERVE [layer]  <archive
 //   glovebox-image unpack-over BASE LOWER LAYER BYTES ENTRIES RESERVE  <archive of `pack`
 //   glovebox-image pack   BASE TREE                                    3>archive
+//   glovebox-image count  BASE TREE             how much there is in it
 //   glovebox-image finish BASE TREE             what a box needs to be in its root
 //   glovebox-image copy   BASE TREE SOURCE BYTES ENTRIES RESERVE DEST OWNER MODE add|copy SOURCES…
 //   glovebox-image copy-over BASE LOWER LAYER SOURCE …   the same, into LAYER/u as seen over LOWER
@@ -104,6 +105,13 @@ Result<void> run(const Words& words, Report& report) {
     TRY(trees, confine(ids, "", words[2]));
     report.set_limits({UINT64_MAX, UINT64_MAX, 0}, -1);
     TRY_DO(pack(trees.source.get(), kArchive, opaque, report));
+    report.done();
+    return ok;
+  }
+  if (words[0] == "count") {
+    TRY(trees, confine(ids, "", words[2]));
+    report.set_limits({UINT64_MAX, UINT64_MAX, 0}, -1);
+    TRY_DO(count(trees.source.get(), report));
     report.done();
     return ok;
   }

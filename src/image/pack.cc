@@ -206,4 +206,20 @@ Result<void> pack(int tree, int to, const std::set<ino_t>& opaque, Report& repor
   return packer.finish();
 }
 
+Result<void> count(int tree, Report& report) {
+  std::set<ino_t> linked;
+  return walk(tree, [&](int parent, const std::string& name, const std::string&) -> Result<void> {
+    struct stat info{};
+    if (::fstatat(parent, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0)
+      return sys_error("look at it");
+    TRY_DO(report.add_entry());
+    if (!S_ISREG(info.st_mode) || (info.st_nlink > 1 && !linked.insert(info.st_ino).second))
+      return ok;
+    constexpr std::uint64_t kBlock = 512;  // stat's: holes are none of it
+    return report.add_bytes(
+        std::min<std::uint64_t>(static_cast<std::uint64_t>(info.st_size),
+                                static_cast<std::uint64_t>(info.st_blocks) * kBlock));
+  });
+}
+
 }  // namespace glovebox::image

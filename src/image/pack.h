@@ -24,5 +24,7 @@ constexpr const char* kHides = "user.glovebox.opaque";
 Result<std::set<ino_t>> opaque_directories(const std::string& tree);
 // Of a tree that nobody changes.
 Result<void> pack(int tree, int to, const std::set<ino_t>& opaque, Report& report);
+// How much there is in a tree, as the report counts it.
+Result<void> count(int tree, Report& report);
 
 }  // namespace glovebox::image

@@ -56,6 +56,22 @@ class PackTest : public ::testing::Test {
   std::string top, from, to;
 };
 
+TEST_F(PackTest, ATreeIsCountedOnceForEachFile) {
+  fs::create_directories(from + "/a/b");
+  write(from + "/a/b/data", std::string(100'000, 'x'));
+  fs::create_hard_link(from + "/a/b/data", from + "/again");
+  fs::create_symlink("a", from + "/link");
+  write(from + "/hole", "");
+  fs::resize_file(from + "/hole", 1 << 30);
+  Fd tree(::open(from.c_str(), O_RDONLY | O_DIRECTORY)), null(::open("/dev/null", O_WRONLY));
+  Report report(null.get());
+  report.set_limits({UINT64_MAX, UINT64_MAX, 0}, -1);
+  ASSERT_TRUE(count(tree.get(), report));
+  EXPECT_EQ(report.entries(), 6u);
+  EXPECT_GE(report.bytes(), 100'000u);
+  EXPECT_LT(report.bytes(), 200'000u);
+}
+
 TEST_F(PackTest, WhatAUserCanMakeComesBackAsItWas) {
   fs::create_directories(from + "/a/b/empty");
   write(from + "/a/file", "content");

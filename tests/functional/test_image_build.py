@@ -105,6 +105,9 @@ def test_build(tmp):
             lines, image, error = build(api, "FROM shell:1\nRUN ln -s / /up && ln -s /proc/1/root /up2\nCOPY a.txt /up/up2/../x/y\n", files=context(), name="in:1")
             assert not os.path.exists("/x/y"), "it came out"
         with check("over the machine's own image"):
+            size = lambda text: build(api, f"FROM host\nRUN {text}\n", name="size:1")[1]["size_bytes"]
+            made, less = size("head -c 3000000 /dev/zero > /srv/big"), size("head -c 3000000 /dev/zero > /srv/big && rm /srv/big")
+            assert 3_000_000 <= made < 4_000_000 and less < 1_000_000, (made, less)
             lines, image, error = build(api, "FROM host\nENV A=1\nRUN echo ran > /srv/ran && mkdir /srv/d\nCOPY a.txt /srv/d/\nWORKDIR /srv/d\n",
                                         files=context(), name="over:1")
             assert image, (error, lines)

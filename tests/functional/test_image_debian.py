@@ -110,7 +110,15 @@ def test(tmp):
                 done = debian(f"--include={include}", "--name=x:1")
                 equal(done.returncode, 1, done.stderr[-2000:])
                 assert word in done.stderr, done.stderr[-2000:]
+                assert "Dockerfile" not in done.stderr and "step " not in done.stderr, done.stderr[-2000:]
+                program = "mmdebstrap fetches" if include == "nobody-has-this" else "dpkg installs"
+                assert done.stderr.count(program) == 2, f"once before it, once in the error: {done.stderr[-2000:]}"
                 nothing_left(["debian:tiny"])
+        with check("where sandboxes have no internet it is said before anything is begun"):
+            done = gb.cli("image", "import", "debian")
+            equal(done.returncode, 1)
+            assert "mmdebstrap" in done.stderr and "deb.debian.org" in done.stderr and "default_network" in done.stderr, done.stderr
+            nothing_left(["debian:tiny"])
         with check("who goes away in the middle leaves nothing"):
             files = io.BytesIO()
             with tarfile.open(fileobj=files, mode="w") as archive:

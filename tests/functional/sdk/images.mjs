@@ -27,9 +27,12 @@ try {
   Object.assign(process.env, { TENSORLAKE_ORGANIZATION_ID: organizationId, TENSORLAKE_PROJECT_ID: projectId });
   writeFileSync(join(folder, "Dockerfile"), `FROM ${process.env.BASE_IMAGE}\nARG WHO=file\nENV A=1 B="two words"\nWORKDIR /opt/it\nCOPY greeting.txt .\nRUN echo "$A $B $WHO" > made\nUSER 1000\n`);
   const logged = [];
-  await createSandboxImage(join(folder, "Dockerfile"), { registeredName: "team/from-file", diskMb: 4096 }, { emit: (event) => logged.push(event.type) });
+  await createSandboxImage(join(folder, "Dockerfile"), { registeredName: "team/from-file", diskMb: 4096, isPublic: true }, { emit: (event) => logged.push(event.type) });
   assert.ok(logged.includes("build_log") && logged.includes("status"), logged.join());
-  assert.equal((await findSandboxImageByName("team/from-file")).name, "team/from-file");
+  const made = await findSandboxImageByName("team/from-file");
+  assert.deepEqual([made.name, made.public, made.rootfsDiskBytes], ["team/from-file", true, 4096 * 1024 * 1024]);
+  const usual = await findSandboxImageByName("sdk-image");
+  assert.deepEqual([usual.public, usual.rootfsDiskBytes], [false, 10 * 1024 * 1024 * 1024]);
   assert.ok((await listSandboxImages()).some((one) => one.name === "team/from-file" && one.snapshotUri));
   const user = await Sandbox.create({ image: "team/from-file" });
   assert.equal((await user.run("sh", { args: ["-c", "cat made greeting.txt; pwd; id -u"] })).stdout.trimEnd(), "1 two words file\nfrom the context\n/opt/it\n1000");
