@@ -5,6 +5,7 @@
 #include "cli/blocked_signals.h"
 #include "cli/commands.h"
 #include "cli/engine_client.h"
+#include "cli/event_text.h"
 #include "cli/exec_frames.h"
 #include "cli/exec_request.h"
 #include "cli/json_text.h"
@@ -142,6 +143,17 @@ json::array told(const Trial& trial, const Branch* winner, bool keep) {
   return list;
 }
 
+// What each said, in the order of the commands.
+void tell_outputs(const Trial& trial, Output& out) {
+  for (const Branch& branch : trial.branches) {
+    std::string said = printable_lines(branch.said);
+    if (said.empty()) continue;
+    const bool cut = branch.said.size() >= kLastWords;
+    out.text(str("\n--- ", printable(branch.command), cut ? "  (its last 4 KiB)" : "", "\n", said,
+                 said.ends_with('\n') ? "" : "\n"));
+  }
+}
+
 Result<int> run(Context& context, Args& args, Output& out) {
   TRY(sandbox, args.positional("NAME"));
   TRY_DO(args.done());
@@ -176,6 +188,7 @@ Result<int> run(Context& context, Args& args, Output& out) {
        {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
        {"SECONDS", [](auto& r) { return str(r.at("seconds").as_double()).substr(0, 6); }},
        {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
+  if (!out.json()) tell_outputs(trial, out);
   if (trial.signal) return 128 + trial.signal;
   if (!winner) out.note("glovebox: none succeeded");
   return winner ? 0 : 1;
@@ -197,7 +210,7 @@ const Command kSandboxTry{
         "first, the copying counted. Exit code 1: none has; after a signal, such as Ctrl-C,\n"
         "128 + its number, and nobody has won. The copies are removed then too; should this be\n"
         "killed they go when they have been idle, as sandboxes without a name do.\n"
-        "What each said last, up to 4 KiB, is 'output' of --json.",
+        "What each said last, up to 4 KiB, stands below the table; it is 'output' of --json.",
     .run = run};
 
 }  // namespace glovebox::cli

@@ -6,6 +6,7 @@
 #include "cli/json_text.h"
 #include "cli/prompt.h"
 #include "cli/session_drive.h"
+#include "wire/to_json.h"
 
 namespace glovebox::cli {
 
@@ -21,8 +22,16 @@ Result<json::object> status_of(BrainClient& brain) {
   return std::move(status.error());
 }
 
-// One line, where nobody should take what answers for a language model.
-void say_who_answers(const Context& context, const json::object& status, Output& out) {
+// Once: from then on each of its answers says it.
+bool has_sessions(BrainClient& brain) {
+  auto list = brain.get("/v1/sessions?limit=1");
+  const json::value* data = list ? list->if_contains("data") : nullptr;
+  return data && data->is_array() && !data->get_array().empty();
+}
+
+// Where nobody should take what answers for a language model.
+void say_who_answers(const Context& context, const json::object& status, BrainClient& brain,
+                     Output& out) {
   if (text_at(json::value(status), "/model/kind") != "rehearsal") return;
   std::string key = context.variable("ANTHROPIC_API_KEY").value_or("");
   std::string state = context.state_dir().value_or("STATE");
@@ -32,7 +41,7 @@ void say_who_answers(const Context& context, const json::object& status, Output&
             "key, so the rehearsal model answers (rules, not a language model); to change "
             "that: glovebox down && glovebox up --detach, or put the key into ",
             state, "/keys/model"));
-  } else {
+  } else if (!has_sessions(brain)) {
     out.note(
         str("glovebox: without a model key the rehearsal model answers (rules, not a language "
             "model); for a real one put its key into ",
@@ -96,7 +105,7 @@ Result<int> run(Context& context, Args& args, Output& out) {
 
   TRY(brain, BrainClient::open(context));
   TRY(status, status_of(*brain), "ask the brain");
-  say_who_answers(context, status, out);
+  if (!session) say_who_answers(context, status, *brain, out);
   auto record = session ? brain->get("/v1/sessions/" + http::encode_path(*session))
                         : create(*brain, context, args, status);
   if (!record)
@@ -112,7 +121,7 @@ Result<int> run(Context& context, Args& args, Output& out) {
                  .lost_after = lost_after};
   std::string id = spec.session;
   if (spec.json) {
-    out.text(json::serialize(*record) + "\n");
+    out.text(wire::to_json(*record) + "\n");
   } else {
     out.text(session ? spec.style.dim("reusing session " + printable(id)) + "\n"
                      : str(spec.style.bold("session " + printable(id)), "  (env ",
@@ -145,7 +154,8 @@ const Command kSession{
         "Give an agent something to do and follow it to the end.\n"
         "\n"
         "PROMPT is one word; - reads it from stdin, and without one the variable PROMPT counts.\n"
-        "--session (or the variable SESSION) goes on with a session: same box, same files, same\n"
+        "--session (or the variable SESSION) goes on with a session: same sandbox, same files, "
+        "same\n"
         "shell; without a PROMPT it follows the turn that runs. Starts Glovebox in the background\n"
         "if it does not run here. Where the agent has to ask, you are asked; in a pipe stderr "
         "says\n"

@@ -160,7 +160,8 @@ Reply list_images(ApiState& api, Request) {
   for (const auto& image : images)
     list += str(list.empty() ? "" : ",",
                 encode(image, api.engine.images().records().users_of(image.root)));
-  co_return http::json(200, str("{\"images\":[", list, "]}"));
+  co_return http::json(200, str("{\"images\":[", list, "],\"default\":\"",
+                                json_escape(api.engine.default_image()), "\"}"));
 }
 
 Reply get_image(ApiState& api, Request request) {

@@ -75,6 +75,7 @@ def driving(gb, brain, check):
         nasty = "run `echo 'a\"b' \"$((1+1))\" \\\\`\nthen run `echo ä ✓`"
         for words, more in (((nasty,), {}), ((), {"environment": {"PROMPT": nasty}}), (("-",), {"input": nasty}), (("--", nasty), {})):
             done = ok(gb.cli("session", *words, **more))
+            assert "rehearsal" not in done.stderr, f"it is said once: {done.stderr}"
             sent = next(e for e in brain.events(session_of(done.stdout)) if e["type"] == "user.message")
             equal(plain(sent["content"]), nasty)
             in_order(done.stdout, "← a\"b 2 \\", "← ä ✓")

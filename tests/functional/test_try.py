@@ -32,6 +32,12 @@ def test_try(tmp):
             equal((slow["output"], broken["failure"]), ("7\n", "exit code 3"))
             equal(parent.read("/workspace/seed"), b"7\n")
             alone()
+        with check("people see what each said, too, and nothing of it steers their terminal"):
+            shown = gb.cli("sandbox", "try", "parent", "--text", "--run=cat seed", "--run=printf 'a\\033[2Jb' >&2; exit 1").stdout
+            table, first, second = shown.split("\n--- ")
+            assert "SUCCEEDED" in table and "exit code 1" in table, shown
+            assert first.startswith("cat seed\n") and first.split("\n")[1].strip() == "7", shown
+            assert second.split("\n")[1].strip() == "a\\x1b[2Jb", shown
         with check("where all fail nobody wins"):
             branches = trial("--run=false", "--run=kill -9 $$", "--run=sleep 60", "--timeout=1s", code=1)
             equal([b["failure"] for b in branches], ["exit code 1", "signal 9", "out of time"])
