@@ -3,6 +3,7 @@
 #include <toml++/toml.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <limits>
 #include <variant>
 
@@ -43,6 +44,19 @@ struct Setting {
     return key.substr(0, key.find('.') == key.npos ? 0 : key.find('.'));
   }
 };
+
+// Variables that are no settings, and who reads them.
+struct OtherVariable {
+  std::string_view name;
+  enum class For { people, secret, tests } who;
+};
+using For = OtherVariable::For;
+constexpr OtherVariable kOthers[] = {
+    {"GLOVEBOX_CONFIG", For::people},  {"GLOVEBOX_BRAIN_URL", For::people},
+    {"GLOVEBOX_CA_FILE", For::people}, {"GLOVEBOX_REGISTRY_PASSWORD", For::secret},
+    {"GLOVEBOX_FAULT", For::tests},    {"GLOVEBOX_BIN", For::tests},
+    {"GLOVEBOX_SEED", For::tests},     {"GLOVEBOX_SOAK", For::tests}};
+constexpr std::string_view kOurs = "GLOVEBOX_", kOfTests = "GLOVEBOX_TEST_";
 
 constexpr std::int64_t kMany = 1'000'000'000;
 const Setting kSettings[] = {
@@ -425,7 +439,26 @@ std::string ingress_certificate(const Config& config) {
       .text();
 }
 
+std::vector<std::string> unknown_variables(const cli::Environment& env) {
+  std::vector<std::string> known;  // without what all of them begin with, which tells none apart
+  for (const Setting& setting : kSettings) known.push_back(setting.variable().substr(kOurs.size()));
+  for (const OtherVariable& other : kOthers) known.emplace_back(other.name.substr(kOurs.size()));
+  std::vector<std::string> out;
+  for (const auto& [name, value] : env) {
+    if (!name.starts_with(kOurs) || name.starts_with(kOfTests)) continue;
+    const std::string own = name.substr(kOurs.size());
+    if (std::ranges::find(known, own) != known.end()) continue;
+    const std::string near = cli::nearest(own, known);
+    out.push_back(str(name, " means nothing here",
+                      near.empty() ? "" : str("; did you mean ", kOurs, near, "?")));
+  }
+  return out;
+}
+
 Result<Config> load_config(const cli::Context& context) {
+  for (const std::string& unknown : unknown_variables(context.env))
+    context.note("glovebox: warning: " + cli::printable(unknown) +
+                 " ('glovebox settings' lists what does)");
   Config config;
   TRY(file, read_config_file(context));
   if (file) TRY_DO(apply_toml(config, file->second, file->first));
@@ -468,6 +501,18 @@ std::vector<ShownSetting> shown(const Config& config) {
   for (const Setting& setting : kSettings)
     out.push_back({std::string(setting.key), text_of(copy, setting), text_of(usual, setting),
                    setting.variable()});
+  return out;
+}
+
+std::vector<ShownSetting> other_variables(const cli::Environment& env) {
+  std::vector<ShownSetting> out;
+  for (const OtherVariable& other : kOthers) {
+    if (other.who == For::tests) continue;
+    auto found = env.find(other.name);
+    std::string value = found == env.end() ? "" : found->second;
+    if (other.who == For::secret && !value.empty()) value = "(set)";
+    out.push_back({"", std::move(value), "", std::string(other.name)});
+  }
   return out;
 }
 

@@ -130,11 +130,16 @@ Result<void> apply_environment(Config& config, const cli::Environment& env);
 // "GLOVEBOX_…=…" of all settings outside of sections and of those of one section ("": of all).
 std::vector<std::string> exported(const Config& config, std::string_view section);
 
+// What is said of variables that look like settings and are none.
+std::vector<std::string> unknown_variables(const cli::Environment& env);
+
 // One setting for people: what it is, what it would be if nobody had set it, who sets it.
 struct ShownSetting {
   std::string key, value, usual, variable;
 };
 std::vector<ShownSetting> shown(const Config& config);
+// Variables that are no settings, with what stands in them; of a secret only that there is one.
+std::vector<ShownSetting> other_variables(const cli::Environment& env);
 
 // Where the ingress shows the certificate of its local authority; it need not be there.
 std::string ingress_certificate(const Config& config);

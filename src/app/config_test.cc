@@ -69,6 +69,15 @@ TEST(Config, EnvironmentOverridesAndIsChecked) {
                                          {"GLOVEBOX_ENGINE_ALLOWED_HOSTS", "a, b"}}));
   EXPECT_EQ(config.engine.listen, "127.0.0.1:0");
   EXPECT_EQ(config.engine.allowed_hosts, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(unknown_variables({{"GLOVEBOX_ENGINE_LISTN", "x"},
+                               {"GLOVEBOX_NOBODYS", "x"},
+                               {"GLOVEBOX_ENGINE_LISTEN", "x"},
+                               {"GLOVEBOX_CONFIG", "x"},
+                               {"GLOVEBOX_TEST_CANARY", "x"},
+                               {"HOME", "/"}}),
+            (std::vector<std::string>{
+                "GLOVEBOX_ENGINE_LISTN means nothing here; did you mean GLOVEBOX_ENGINE_LISTEN?",
+                "GLOVEBOX_NOBODYS means nothing here"}));
   auto wrong = apply_environment(config, {{"GLOVEBOX_ENGINE_BLANKS", "many"}});
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().what, "GLOVEBOX_ENGINE_BLANKS: engine.blanks must be a whole number");

@@ -1,5 +1,7 @@
 // What counts here, of all that can be set.
+#include <algorithm>
 #include <boost/json.hpp>
+#include <iterator>
 
 #include "app/commands.h"
 #include "app/config.h"
@@ -13,7 +15,9 @@ static Result<int> run(cli::Context& context, cli::Args& args, cli::Output& out)
   TRY_DO(args.done());
   TRY(config, load_config(context));
   json::array items;
-  for (const ShownSetting& one : shown(config))
+  std::vector<ShownSetting> all = shown(config);
+  std::ranges::move(other_variables(context.env), std::back_inserter(all));
+  for (const ShownSetting& one : all)
     if (!changed_only || one.value != one.usual)
       items.push_back(json::object{{"setting", one.key},
                                    {"value", one.value},
@@ -22,7 +26,11 @@ static Result<int> run(cli::Context& context, cli::Args& args, cli::Output& out)
   auto text = [](const char* member) {
     return [member](const json::object& item) { return std::string(item.at(member).as_string()); };
   };
-  out.list(items, {{"SETTING", text("setting")},
+  auto name = [](const json::object& item) {
+    const json::string& setting = item.at("setting").as_string();
+    return std::string(setting.empty() ? item.at("variable").as_string() : setting);
+  };
+  out.list(items, {{"SETTING", name},
                    {"VALUE", text("value")},
                    {"DEFAULT", [](const json::object& item) {
                       const bool same = item.at("value") == item.at("default");
@@ -42,7 +50,8 @@ const cli::Command kSettings{
         "(--config, GLOVEBOX_CONFIG, /etc/glovebox/glovebox.toml), and the variable\n"
         "GLOVEBOX_ENGINE_LISTEN, which beats the file; in variables commas stand between the\n"
         "items of a list. A DEFAULT is shown where it was changed; --changed lists these alone.\n"
-        "It is what the next 'glovebox up' takes, with the environment this runs in.",
+        "It is what the next 'glovebox up' takes, with the environment this runs in. Last come\n"
+        "variables that are no settings. Other ones that begin with GLOVEBOX_ are warned of.",
     .run = run};
 
 }  // namespace glovebox::app

@@ -26,6 +26,8 @@ struct Context {
   std::function<Result<std::optional<std::string>>(const Context&)> configured_state = {};
   // Returns once this machine's Glovebox serves, started if it did not run: that too is `app`'s.
   std::function<Result<void>(const Context&, Output&)> ensure_started = {};
+  // A line for people on stderr, from where there is no Output; each is said once.
+  std::function<void(const std::string& line)> note = [](const std::string&) {};
 
   std::optional<std::string> variable(std::string_view name) const;  // empty counts as unset
   // --state, GLOVEBOX_STATE, the configuration file, /var/lib/glovebox.

@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include "base/str.h"
 #include "cli/command.h"
@@ -167,7 +168,7 @@ std::string help_text(Commands commands) {
   std::size_t widest = 0;
   for (const Command* command : commands)
     if (command->kind == Command::Kind::normal) widest = std::max(widest, command->name.size());
-  std::string text = "Glovebox: sealed boxes for AI agents.\n\nusage: glovebox COMMAND …\n\n";
+  std::string text = "Glovebox: sealed sandboxes for AI agents.\n\nusage: glovebox COMMAND …\n\n";
   for (const Command* command : commands) {
     if (command->kind != Command::Kind::normal) continue;
     text += str("  ", command->name, std::string(widest - command->name.size() + 2, ' '),
@@ -219,6 +220,9 @@ int run_program(Commands commands, Context context, const std::vector<std::strin
   context.url = global->option("--url");
   context.state = global->option("--state");
   context.config = global->option("--config");
+  context.note = [&out, said = std::set<std::string>()](const std::string& line) mutable {
+    if (said.insert(line).second) out.note(line);
+  };
   auto code = run(commands, context, *global, std::move(parts.own), out);
   return code ? *code : finish(code.error());
 }

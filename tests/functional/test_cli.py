@@ -41,6 +41,16 @@ def sandboxes(gb, check):
         assert box_id in json.dumps(listed)
         table = ok(gb.cli("--text", "sandbox", "ls")).stdout
         assert "tool-box" in table and "running" in table and not table.lstrip().startswith(("[", "{")), table
+        equal(dict(zip(*(line.split() for line in table.splitlines()[:2])))["IMAGE"], "host")
+        assert '"cpus":1.0,' in gb.cli("sandbox", "show", "tool-box").stdout
+    with check("a variable that means nothing is said once, with what was meant, where settings are read, and nowhere else"):
+        slip = {"GLOVEBOX_ENGINE_LISTN": "127.0.0.1:1", "GLOVEBOX_TEST_ANYTHING": "1"}
+        said = gb.cli("status", environment=slip).stderr
+        equal(said, "glovebox: warning: GLOVEBOX_ENGINE_LISTN means nothing here; did you mean GLOVEBOX_ENGINE_LISTEN? ('glovebox settings' lists what does)\n")
+        equal(gb.cli("sandbox", "ls", environment=slip).stderr, "")
+        listed = json.loads(ok(gb.cli("settings", environment={"GLOVEBOX_REGISTRY_PASSWORD": "hush"})).stdout)
+        others = {one["variable"]: one["value"] for one in listed if not one["setting"]}
+        equal((others["GLOVEBOX_CONFIG"], others["GLOVEBOX_REGISTRY_PASSWORD"], others["GLOVEBOX_CA_FILE"]), (gb.config, "(set)", ""))
     with check("exit codes: 1 refused, 2 wrong usage, 3 not found; the reason on stderr, stdout empty"):
         for code, words in ((1, ("sandbox", "create", "tool-box")), (1, ("sandbox", "create", "Bad_Name")), (2, ("sandbox", "create", "--nonsense")),
                             (2, ("sandbox", "frobnicate")), (2, ("sandbox", "exec", "tool-box")), (2, ("sandbox", "show")), (2, ("nonsense",)),
