@@ -54,9 +54,9 @@ Finding file_system(const Machine& machine) {
       {kXfs, "xfs", Verdict::ok},
       {kBtrfs, "btrfs", Verdict::ok},
       {TMPFS_MAGIC, "tmpfs: all is gone after a reboot", Verdict::warn},
-      {OVERLAYFS_SUPER_MAGIC, "overlay: a layer of a box cannot be on another overlay",
+      {OVERLAYFS_SUPER_MAGIC, "overlay: a layer of a sandbox cannot be on another overlay",
        Verdict::warn},
-      {NFS_SUPER_MAGIC, "nfs: boxes cannot be on a network file system", Verdict::warn}};
+      {NFS_SUPER_MAGIC, "nfs: sandboxes cannot be on a network file system", Verdict::warn}};
   for (const Kind& kind : kKinds)
     if (info.f_type == kind.magic) return {kind.verdict, kind.name};
   return {Verdict::warn, "a file system this was not tried on"};
@@ -167,13 +167,13 @@ Finding kvm(const Machine&) {
 
 std::span<const Check> machine_checks() {
   static const Check kChecks[] = {
-      {"hand", true, "process 1 of each box",
+      {"hand", true, "process 1 of each sandbox",
        "build or install glovebox-hand beside glovebox, or set engine.hand", hand},
-      {"disk space", true, "the files of boxes",
+      {"disk space", true, "the files of sandboxes",
        "free some, or put the state directory (--state) on another disk", disk},
-      {"file system", false, "where the files of boxes are",
+      {"file system", false, "where the files of sandboxes are",
        "put the state directory on ext4, xfs or btrfs", file_system},
-      {"open files", false, "many boxes at once",
+      {"open files", false, "many sandboxes at once",
        "raise the hard limit: ulimit -Hn, LimitNOFILE= of the service, nofile of the container",
        open_files},
       {"address", false, "where the engine listens", "choose another: --listen, engine.listen",
@@ -183,7 +183,7 @@ std::span<const Check> machine_checks() {
       {"ways in", true, "brain and orchestrator run as users of their own",
        "put the state directory (--state) where others may pass, or chmod o+x what is named",
        ways_in},
-      {"btrfs", true, "the files of boxes: disk limits, snapshots, forks",
+      {"btrfs", true, "the files of sandboxes: disk limits, snapshots, forks",
        "modprobe btrfs, or a kernel that has it", btrfs},
       {"mkfs.btrfs", false, "the first start makes a pool in a file",
        "apt-get install btrfs-progs, or name a directory on btrfs: engine.pool",
@@ -192,11 +192,11 @@ std::span<const Check> machine_checks() {
        "modprobe loop; for a container --device=/dev/loop-control and loop devices; or name a "
        "directory on btrfs: engine.pool",
        [](const Machine&) { return device("/dev/loop-control"); }},
-      {"pool", false, "the files of boxes", "free some, or put the state directory on another disk",
-       pool},
-      {"fuse", false, "file systems inside boxes, once they come", "modprobe fuse",
+      {"pool", false, "the files of sandboxes",
+       "free some, or put the state directory on another disk", pool},
+      {"fuse", false, "file systems inside sandboxes, once they come", "modprobe fuse",
        [](const Machine&) { return device("/dev/fuse"); }},
-      {"network", false, "boxes that reach more than themselves; without it all are like none",
+      {"network", false, "sandboxes that reach more than themselves; without it all are like none",
        "a kernel with veth, nf_tables, nf_conntrack and masquerading (modprobe veth nf_tables "
        "nft_masq nft_ct nft_reject_inet)",
        [](const Machine& machine) {

@@ -62,8 +62,8 @@ Result<int> doctor(cli::Context& context, cli::Args& args, cli::Output& out) {
   if (out.json()) {
     out.object({{"ok", sound}, {"checks", std::move(all)}});
   } else {
-    out.text(sound ? "\nThis machine runs boxes with isolation 'namespace'.\n"
-                   : "\nThis machine cannot run boxes until what is missing is there.\n");
+    out.text(sound ? "\nThis machine runs sandboxes with isolation 'namespace'.\n"
+                   : "\nThis machine cannot run sandboxes until what is missing is there.\n");
   }
   return sound ? 0 : 1;
 }
@@ -77,7 +77,7 @@ const cli::Command kDoctor{
         "Look at this machine, feature by feature, and say what to do about what is not there.\n"
         "\n"
         "Tries the real thing where it can. Exit code 1 when something is missing without which "
-        "there are no boxes.",
+        "there are no sandboxes.",
     .run = doctor};
 
 }  // namespace glovebox::app

@@ -63,7 +63,7 @@ Result<void> purge(const Config& config, const cli::Context& context, cli::Outpu
   child.fds = {{log.get(), STDERR_FILENO}, {ends.second.fd(), kChannelFd}};
   TRY(process, sys::spawn(child), "start the engine");
   ends.second.close();
-  TRY_DO(wait_gone(process.exit_event(), kPurgeLimit), "remove all boxes");
+  TRY_DO(wait_gone(process.exit_event(), kPurgeLimit), "remove all sandboxes");
   TRY(status, process.reap());
   std::string reason;
   if (auto lines = ends.first.receive())
@@ -89,20 +89,21 @@ Result<int> down(cli::Context& context, cli::Args& args, cli::Output& out) {
   if (!stopped) out.note(str("glovebox: nothing was running in ", config.state));
   out.object({{"state", config.state},
               {"stopped", stopped},
-              {"boxes", args.flag("--all") ? "removed" : "left as they are"}});
+              {"sandboxes", args.flag("--all") ? "removed" : "left as they are"}});
   return 0;
 }
 
 }  // namespace
 
-const cli::Command kDown{.name = "down",
-                         .usage = "down [--all]",
-                         .help =
-                             "Stop Glovebox; boxes go on running.\n"
-                             "\n"
-                             "Waits until it is gone. With --all the boxes end too, with all that "
-                             "is in them, and everything that was\n"
-                             "mounted for them goes; this works also when nothing is running.",
-                         .run = down};
+const cli::Command kDown{
+    .name = "down",
+    .usage = "down [--all]",
+    .help =
+        "Stop Glovebox; sandboxes go on running.\n"
+        "\n"
+        "Waits until it is gone. With --all the sandboxes end too, with all that "
+        "is in them, and everything that was\n"
+        "mounted for them goes; this works also when nothing is running.",
+    .run = down};
 
 }  // namespace glovebox::app

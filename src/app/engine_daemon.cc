@@ -85,7 +85,7 @@ Task<void> serve(Daemon* daemon) {
 Task<void> purge(Daemon* daemon) {
   CO_TRY(engine, co_await engine::Engine::open(daemon->loop, engine_options(*daemon)));
   std::size_t boxes = engine->running();
-  if (boxes > 0) daemon->note(str("ending ", boxes, boxes == 1 ? " box" : " boxes"));
+  if (boxes > 0) daemon->note(str("ending ", boxes, boxes == 1 ? " sandbox" : " sandboxes"));
   co_return co_await engine->destroy_all();
 }
 
@@ -101,7 +101,7 @@ Result<int> run(cli::Context& context, cli::Args& args, cli::Output&) {
 const cli::Command kEngineDaemon{
     .name = "engine-daemon",
     .usage = "engine-daemon [--purge]",
-    .help = "The engine, as 'glovebox up' starts it. --purge: take all boxes away and end.",
+    .help = "The engine, as 'glovebox up' starts it. --purge: take all sandboxes away and end.",
     .run = run,
     .kind = cli::Command::Kind::internal};
 

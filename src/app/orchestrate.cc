@@ -225,7 +225,7 @@ Result<int> orchestrate(cli::Context& context, cli::Args& args, cli::Output& out
   TRY(options, options_of(plan));
   TRY(orchestrator, orchestrator::Orchestrator::open(loop, std::move(options), plan.keys));
   TRY(door, open_door(loop, *orchestrator, plan));
-  out.note(str("glovebox: taking work from ", plan.places.service_url, "; boxes at ",
+  out.note(str("glovebox: taking work from ", plan.places.service_url, "; sandboxes at ",
                plan.places.engine_url, "; Ctrl-C ends it"));
   if (door)
     out.note(str("glovebox: webhooks are taken at http://", door->address.text(),
@@ -244,11 +244,12 @@ const cli::Command kOrchestrate{
     .name = "orchestrate",
     .usage = "orchestrate [--mode=MODE] [--listen=ADDRESS] [ACTION]",
     .help =
-        "Take work from a queue and run its tool calls in boxes, in the foreground.\n"
+        "Take work from a queue and run its tool calls in sandboxes, in the foreground.\n"
         "\n"
         "With ANTHROPIC_ENVIRONMENT_KEY and ANTHROPIC_ENVIRONMENT_ID the queue is that "
         "environment's,\n"
-        "at ANTHROPIC_BASE_URL or the hosted service; else it is the one of the brain here. Boxes\n"
+        "at ANTHROPIC_BASE_URL or the hosted service; else it is the one of the brain here. "
+        "Sandboxes\n"
         "come from the engine here, or from TENSORLAKE_API_URL with TENSORLAKE_API_KEY. 'glovebox "
         "up'\n"
         "runs one of these by itself. Ctrl-C and SIGTERM let running calls finish.\n"

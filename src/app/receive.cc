@@ -80,7 +80,7 @@ const cli::Command kReceive{
     .name = "receive",
     .usage = "receive --listen=ADDRESS --to=URL [--steward] [--set=K=V]...",
     .help =
-        "Takes webhooks inside of a box, for an orchestrator outside or as a "
+        "Takes webhooks inside of a sandbox, for an orchestrator outside or as a "
         "steward.",
     .run = receive,
     .kind = cli::Command::Kind::internal};

@@ -289,7 +289,7 @@ Result<void> ensure_parts(const cli::Context& context, cli::Output& out,
   if (::geteuid() != 0)
     return Error{Code::forbidden,
                  str("nothing runs in ", config.state,
-                     " and only root can start it (boxes are made of namespaces, mounts and "
+                     " and only root can start it (sandboxes are made of namespaces, mounts and "
                      "control groups): sudo glovebox up --detach")};
   TRY(start, planned(context, only, std::nullopt));
   out.note(str("glovebox: starting (state in ", config.state, "; stop it with: glovebox down)"));
@@ -312,7 +312,7 @@ const cli::Command kUp{
         "resolver, brain, ingress, uplink, orchestrator; the uplink is only needed, and started,\n"
         "with orchestrator.runner = \"inside\" or orchestrator.mode = \"webhook-sandbox\").\n"
         "--listen is where the engine listens (engine.listen, GLOVEBOX_ENGINE_LISTEN); port 0\n"
-        "takes a free one. Stopping leaves boxes running: the next 'up' finds them again.\n"
+        "takes a free one. Stopping leaves sandboxes running: the next 'up' finds them again.\n"
         "\n"
         "'glovebox settings' lists what can be set, in a file or by variables.\n"
         "\n"

@@ -44,9 +44,9 @@ Result<void> read_places(WorkerOptions& options, const cli::Args& args) {
   options.sandbox = args.flag("--sandbox");
   options.image = args.option("--image").value_or("");
   if (!options.sandbox && !options.image.empty())
-    return cli::usage_error("--image is of boxes: it needs --sandbox");
+    return cli::usage_error("--image is of sandboxes: it needs --sandbox");
   if (options.sandbox && args.option("--workdir"))
-    return cli::usage_error("--sandbox and --workdir exclude each other: a box has its own");
+    return cli::usage_error("--sandbox and --workdir exclude each other: a sandbox has its own");
   if (options.sandbox) return ok;
   TRY(workdir, usable_workdir(args.option("--workdir").value_or(".")), "--workdir");
   options.workdir = std::move(workdir);

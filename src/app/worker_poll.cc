@@ -266,7 +266,7 @@ Task<int> work_off(Poller poll) {
                              {"worker", options.worker_id},
                              {"service", options.service_url},
                              {"serves", !options.script.empty() ? options.script
-                                        : options.sandbox       ? std::string("in boxes")
+                                        : options.sandbox       ? std::string("in sandboxes")
                                                                 : options.workdir}});
   poll->polling.spawn("poll", poll_to_the_end(poll));
   Result<void> waited = ok;
@@ -319,9 +319,9 @@ const cli::Command kWorkerPoll{
         "session's end\n"
         "  --heartbeat          keep an item's lease while SCRIPT runs\n"
         "  --workdir=DIR        where tools work (.)\n"
-        "  --sandbox            each session has a box of the engine here or at "
+        "  --sandbox            each session has a sandbox of the engine here or at "
         "TENSORLAKE_API_URL\n"
-        "  --image=IMAGE        of those boxes\n"
+        "  --image=IMAGE        of those sandboxes\n"
         "  --max-sessions=N     at once (1)\n"
         "  --max-idle=TIME      after a turn's end a session is held this long; 0: for ever (60s)\n"
         "  --drain              end when the queue is empty\n"

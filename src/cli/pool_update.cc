@@ -30,7 +30,8 @@ const Command kPoolUpdate{
     .help =
         "Change a pool.\n"
         "\n"
-        "What is not said stays. Where the boxes would be others, the ready ones are made anew;\n"
+        "What is not said stays. Where the sandboxes would be others, the ready ones are made "
+        "anew;\n"
         "sandboxes that were claimed stay as they are.",
     .run = run};
 

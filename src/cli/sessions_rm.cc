@@ -31,7 +31,7 @@ static Result<int> run(Context& context, Args& args, Output& out) {
 const Command kSessionsRm{
     .name = "sessions rm",
     .usage = "sessions rm SESSION...",
-    .help = "Delete sessions with all their events. Their boxes end when they are idle.",
+    .help = "Delete sessions with all their events. Their sandboxes end when they are idle.",
     .run = run};
 
 }  // namespace glovebox::cli

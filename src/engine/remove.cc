@@ -182,7 +182,8 @@ Task<void> Core::destroy_all() {
   CO_TRY_DO(co_await network->release());
   CO_TRY(left, sys::list_boxes(cgroups, prefix));
   if (!left.empty())
-    co_return Error{Code::internal, str(left.size(), " boxes could not be removed; see the log")};
+    co_return Error{Code::internal,
+                    str(left.size(), " sandboxes could not be removed; see the log")};
   if (launcher && launcher->alive()) CO_TRY_DO(co_await launcher->retire());
   ::unlink(path(wire::kLauncherSocket).c_str());
   CO_TRY_DO(sys::remove_prefix(cgroups, prefix), "control groups");

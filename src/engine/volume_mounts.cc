@@ -43,7 +43,7 @@ std::vector<std::optional<sys::MountedInside>> mounts_for(
 }
 
 Result<Fd> Core::first_process(const std::string& id, pid_t pid) const {
-  TRY(process, sys::open_process(pid), "the box's first process");
+  TRY(process, sys::open_process(pid), "the sandbox's first process");
   // Only now is it sure that the number means it.
   TRY(groups, sys::BoxCgroups::find(cgroups, prefix, id));
   if (!groups || groups->hand_pid() != pid)

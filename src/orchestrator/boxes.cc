@@ -10,7 +10,7 @@ namespace glovebox::orchestrator {
 
 namespace {
 
-metrics::Counter created("orchestrator_boxes_created_total", "Boxes made for sessions.");
+metrics::Counter created("orchestrator_boxes_created_total", "Sandboxes made for sessions.");
 
 constexpr int kEndAttempts = 5;
 
@@ -66,7 +66,7 @@ Task<Box> make_box(Impl impl, NewBox wanted, bool usual) {
 
 // One step towards a running box: the box, or nothing where another look is needed.
 Task<std::optional<Box>> approach(Impl impl, std::string name, For what, BoxWish wish) {
-  CO_TRY(found, co_await impl->api.find(name), "find box ", name);
+  CO_TRY(found, co_await impl->api.find(name), "find sandbox ", name);
   if (!found) {
     const BoxOptions& options = impl->options;
     NewBox wanted{name, wish.image.empty() ? options.image : wish.image, options.timeout_secs};
@@ -79,23 +79,23 @@ Task<std::optional<Box>> approach(Impl impl, std::string name, For what, BoxWish
     wanted.volumes = std::move(volumes);
     auto made = co_await make_box(impl, std::move(wanted), is_usual(wish));
     if (!made && made.error().tag == "NAME_TAKEN") co_return std::optional<Box>();
-    if (!made) co_return std::move(made.error()).with(str("create box ", name));
+    if (!made) co_return std::move(made.error()).with(str("create sandbox ", name));
     created.add();
     log::info("box.created", {{"box", made->id}, {"name", name}});
     co_return std::optional<Box>(std::move(*made));
   }
   if (wish.ephemeral && what == For::new_burst) {
-    CO_TRY_DO(co_await impl->api.remove(found->id), "replace box ", name);
+    CO_TRY_DO(co_await impl->api.remove(found->id), "replace sandbox ", name);
     log::info("box.replaced", {{"box", found->id}, {"name", name}});
     co_return std::optional<Box>();
   }
   if (found->status == "running") co_return found;
   if (found->status == "suspended") {
     if (what == For::in_use || impl->options.resume_suspended) {
-      CO_TRY_DO(co_await impl->api.resume(found->id), "resume box ", name);
+      CO_TRY_DO(co_await impl->api.resume(found->id), "resume sandbox ", name);
       log::info("box.resumed", {{"box", found->id}, {"name", name}});
     } else {
-      CO_TRY_DO(co_await impl->api.remove(found->id), "replace box ", name);
+      CO_TRY_DO(co_await impl->api.remove(found->id), "replace sandbox ", name);
       log::info("box.replaced", {{"box", found->id}, {"name", name}});
     }
   }
@@ -114,7 +114,7 @@ Task<void> end_call(Impl impl, std::string box, std::string call) {
 
 Task<Box> get_box(Impl impl, std::string name, For what, BoxWish wish) {
   net::Deadline deadline(impl->options.patience);
-  Error last{Code::timeout, str("box ", name, " is in no stable state")};
+  Error last{Code::timeout, str("sandbox ", name, " is in no stable state")};
   for (int attempt = 0;; ++attempt) {
     auto step = co_await approach(impl, name, what, wish);
     if (step && *step) co_return std::move(**step);

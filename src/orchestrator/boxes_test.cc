@@ -103,7 +103,7 @@ class BoxesTest : public ::testing::Test {
     auto box = co_await boxes->get("agent-s", Boxes::For::new_burst);
     EXPECT_FALSE(box);
     if (!box)
-      EXPECT_NE(box.error().what.find("create box agent-s: made to fail"), std::string::npos);
+      EXPECT_NE(box.error().what.find("create sandbox agent-s: made to fail"), std::string::npos);
     EXPECT_EQ(engine.count("POST /sandboxes"), 1u);
     co_return ok;
   }

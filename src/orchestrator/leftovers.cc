@@ -18,8 +18,9 @@ namespace glovebox::orchestrator {
 
 namespace {
 
-metrics::Counter boxes_cleaned("orchestrator_boxes_cleaned_total",
-                               "Boxes of sessions removed by age, by number, or with the session.");
+metrics::Counter boxes_cleaned(
+    "orchestrator_boxes_cleaned_total",
+    "Sandboxes of sessions removed by age, by number, or with the session.");
 metrics::Counter volumes_cleaned("orchestrator_volumes_cleaned_total",
                                  "Volumes of sessions removed by age.");
 
@@ -44,13 +45,13 @@ Task<bool> is_over(Impl impl, std::string session) {
 }
 
 Task<void> remove_box(Impl impl, Leftover one, std::string why) {
-  CO_TRY(box, co_await impl->boxes->api().find(one.box), "find box ", one.box);
+  CO_TRY(box, co_await impl->boxes->api().find(one.box), "find sandbox ", one.box);
   if (box) {
     // Somebody used it without us: it counts from then on.
     if (why == "age" && !older(box->last_activity_ms, impl->options.keep.boxes_for))
       co_return impl->journal.used(impl->environment, one.session, one.box, box->last_activity_ms);
     if (box->status != "running" && box->status != "suspended") co_return ok;  // later
-    CO_TRY_DO(co_await impl->boxes->api().remove(box->id), "remove box ", one.box);
+    CO_TRY_DO(co_await impl->boxes->api().remove(box->id), "remove sandbox ", one.box);
     boxes_cleaned.add();
     log::info("box.cleaned",
               {{"box", box->id}, {"name", one.box}, {"session", one.session}, {"why", why}});

@@ -359,7 +359,7 @@ Result<std::string> directory_named(const std::vector<std::string>& directories,
     if (auto equals = one.find('='); one.substr(0, equals) == name && equals != one.npos)
       return one.substr(equals + 1);
   return Error{Code::forbidden, str("dir:", valid_utf8(name),
-                                    " is not offered here; the operator names what is in "
+                                    " is not offered here: it is not in the operator's setting "
                                     "orchestrator.session_directories")};
 }
 

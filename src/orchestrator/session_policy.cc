@@ -18,8 +18,9 @@ namespace {
 constexpr std::string_view kOwnVolumePath = "/workspace";
 
 Error refusal(std::string_view key, const std::string& value, std::string_view setting) {
-  return {Code::forbidden, str(key, ": '", valid_utf8(value),
-                               "' is not offered here; the operator names what is in ", setting)};
+  return {Code::forbidden,
+          str(key, ": '", valid_utf8(value),
+              "' is not offered here: it is not in the operator's setting ", setting)};
 }
 
 bool offered(const std::vector<std::string>& list, const std::string& name) {
@@ -65,7 +66,9 @@ Result<void> apply(BoxWish& wish, std::string_view key, const std::string& value
     TRY_DO(one_of({"none", "internet"}));
     wish.internet = value == "internet";
     if (wish.internet && !ceiling.internet)
-      return refusal(key, value, "orchestrator.session_internet");
+      return Error{Code::forbidden,
+                   "session.network: sessions may not have the internet here; the operator allows "
+                   "it with orchestrator.session_internet = true"};
   } else if (key == "session.isolation") {
     TRY_DO(one_of({"auto", "namespace", "gvisor", "microvm"}));
     wish.isolation = value;

@@ -74,8 +74,8 @@ Task<WebAnswer> Web::ask(std::string method, std::string url, std::string type, 
     const Offer offer = offer_of(rules_.hosts, host);
     if (offer == Offer::none)
       co_return of_web(Code::forbidden, str("host ", host,
-                                            " is not offered here; the operator names what is in "
-                                            "orchestrator.session_hosts"));
+                                            " is not offered here: it is not in the operator's "
+                                            "setting orchestrator.session_hosts"));
     http::ClientOptions options{.connect_deadline = kConnectLimit,
                                 .head_deadline = kSilence,
                                 .body_deadline = kSilence,

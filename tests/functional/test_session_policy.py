@@ -96,7 +96,7 @@ def test_metadata(tmp):
         with check("an image that is offered"):
             equal(Talk(gb, fake, "image", {"session.image": "tools:1"}).says("cat /etc/marker"), "tools")
         for name, metadata, why in (("refused", {"session.image": "other:1"}, "not offered"), ("away", {"session.image": "gone:1"}, "gone:1"),
-                                    ("net", {"session.network": "internet"}, "not offered"), ("volume", {"session.volume": "data:/d"}, "not offered")):
+                                    ("net", {"session.network": "internet"}, "orchestrator.session_internet = true"), ("volume", {"session.volume": "data:/d"}, "not offered")):
             with check(f"refused, and the session says why: {metadata}"):
                 result = Talk(gb, fake, name, metadata).ask("echo ran")
                 words = plain(result["content"])
