@@ -164,8 +164,7 @@ Result<void> BoxMaker::set_limits(const std::string& id, const wire::BoxLimits& 
 Result<BoxMaker::Blank> BoxMaker::make_blank(const wire::PrepareBox& plan) {
   TRY(groups, sys::BoxCgroups::make(roots_, prefix_, plan.id, plan.base), "control groups");
   auto view = usr_view(plan.usr_mask);
-  auto limited = view ? set_limits(plan.id, plan.terms.limits) : Result<void>(view.error());
-  auto blank = limited ? start_child(plan, *view, groups) : Result<Blank>(limited.error());
+  auto blank = view ? start_child(plan, *view, groups) : Result<Blank>(view.error());
   if (!blank) (void)groups.remove();
   return blank;
 }
@@ -181,7 +180,12 @@ Result<std::string> BoxMaker::usr_view(const std::string& mask) {
 
 Result<BoxMaker::Blank> BoxMaker::start_child(const wire::PrepareBox& plan, const std::string& view,
                                               const sys::BoxCgroups& groups) {
-  TRY(namespaces, sys::make_namespaces(plan.base));
+  // Hand and tenant are to see the box's group as the root of all: where namespaces are the limits
+  // of delegation (systemd mounts with nsdelegate) nobody starts a process in a group outside of
+  // what he sees. And whoever makes a namespace is in its root: here, as long as that may be.
+  TRY(box_group, groups.box_dir());
+  TRY(namespaces, sys::make_namespaces(plan.base, box_group.get()));
+  TRY_DO(set_limits(plan.id, plan.terms.limits));
   TRY(hand_group, groups.hand_dir());
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
@@ -206,7 +210,7 @@ Result<BoxMaker::Blank> BoxMaker::start_child(const wire::PrepareBox& plan, cons
   ::setsid();
   // Nothing of the launcher and of other boxes: of all descriptors only these go on.
   close_all_but({theirs.get(), namespaces.user.get(), namespaces.net.get(), namespaces.ipc.get(),
-                 namespaces.uts.get()});
+                 namespaces.uts.get(), namespaces.cgroup.get()});
   sigset_t none;
   sigemptyset(&none);
   ::sigprocmask(SIG_SETMASK, &none, nullptr);

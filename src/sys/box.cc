@@ -290,7 +290,6 @@ Result<StagedBox> stage_box(const StagePlan& plan, const Namespaces& namespaces)
   rlimit core{1, 1};
   if (::setrlimit(RLIMIT_CORE, &core) < 0) return sys_error("limit of core files");
   TRY_DO(pivot_to(kRoot));
-  if (::unshare(CLONE_NEWCGROUP) < 0) return sys_error("cgroup namespace");
   return box;
 }
 

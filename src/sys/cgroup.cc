@@ -273,7 +273,6 @@ Result<BoxCgroups> BoxCgroups::make(const CgroupRoots& roots, const std::string&
     TRY_DO(make_group(groups.unified()));
     TRY_DO(make_group(groups.unified("/hand")));
     TRY_DO(make_group(groups.unified("/user")));
-    if (roots.layout == CgroupLayout::v2) TRY_DO(enable_controllers(roots, groups.unified()));
     for (const std::string& root : hierarchies(roots))
       if (root != roots.unified) TRY_DO(make_group(root + groups.path_));
     // Enough for a box that makes a group per call, and no way to fill the kernel with groups.
@@ -301,6 +300,7 @@ Result<std::optional<BoxCgroups>> BoxCgroups::find(const CgroupRoots& roots,
 }
 
 Result<void> BoxCgroups::set_limits(const BoxLimits& limits) {
+  if (roots_.layout == CgroupLayout::v2) TRY_DO(enable_controllers(roots_, unified()));
   std::int64_t memory_now = 0;
   if (std::string dir = limits_dir("memory"); !dir.empty()) {
     bool v2 = roots_.layout == CgroupLayout::v2;
@@ -319,6 +319,7 @@ Result<void> BoxCgroups::set_limits(const BoxLimits& limits) {
   return ok;
 }
 
+Result<Fd> BoxCgroups::box_dir() const { return open_control(unified(), O_RDONLY | O_DIRECTORY); }
 Result<Fd> BoxCgroups::hand_dir() const {
   return open_control(unified("/hand"), O_RDONLY | O_DIRECTORY);
 }

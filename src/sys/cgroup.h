@@ -66,9 +66,12 @@ class BoxCgroups {
   static Result<std::optional<BoxCgroups>> find(const CgroupRoots& roots, const std::string& prefix,
                                                 const std::string& box);
 
-  Result<void> set_limits(const BoxLimits& limits);  // at any time, also in a running box
-  Result<Fd> hand_dir() const;                       // for CLONE_INTO_CGROUP
-  Result<Fd> user_dir() const;                       // for the hand
+  // At any time, also in a running box. Before the first time a process may be in the box's own
+  // group, after it only below.
+  Result<void> set_limits(const BoxLimits& limits);
+  Result<Fd> box_dir() const;   // for make_namespaces
+  Result<Fd> hand_dir() const;  // for CLONE_INTO_CGROUP
+  Result<Fd> user_dir() const;  // for the hand
   // The hand's on the host: no other process is ever in its group. 0: there is none.
   pid_t hand_pid() const;
   Result<std::vector<Fd>> join_fds()

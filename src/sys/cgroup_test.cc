@@ -126,6 +126,7 @@ TEST_F(FakeCgroups, Version2LimitsAndEventsAreTheTenantsGroup) {
   for (const char* file : {"memory.max", "memory.events", "pids.max", "cpu.max"})
     write(str("gb/box/user/", file), "max\n");
   write("gb/box/cgroup.procs", "");
+  write("gb/box/cgroup.subtree_control", "");
   write("gb/box/hand/cgroup.procs", "7\n");
   write("gb/box/user/cgroup.procs", "");
   write("gb/box/user/c1/cgroup.procs", "8\n0\n9\n");
@@ -134,6 +135,7 @@ TEST_F(FakeCgroups, Version2LimitsAndEventsAreTheTenantsGroup) {
   auto set = (*box)->set_limits({.cpus = 2, .memory_bytes = 4096, .pids = 10});
   EXPECT_TRUE(set)
       << set.error().what;  // memory.swap.max is not there: a kernel without swap accounting
+  EXPECT_EQ(read("gb/box/cgroup.subtree_control"), "+cpu");
   EXPECT_EQ(read("gb/box/user/memory.max"), "4096");
   EXPECT_EQ(read("gb/box/user/pids.max"), "14");
   EXPECT_EQ(read("gb/box/user/cpu.max"), "200000 100000");

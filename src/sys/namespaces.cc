@@ -1,6 +1,7 @@
 #include "sys/namespaces.h"
 
 #include <fcntl.h>
+#include <linux/sched.h>
 #include <linux/securebits.h>
 #include <net/if.h>
 #include <sched.h>
@@ -50,7 +51,8 @@ bool raise_loopback() {
   say(::syscall(SYS_setresgid, base, base, base) == 0 &&
       ::syscall(SYS_setresuid, base, base, base) == 0 && ::unshare(CLONE_NEWUSER) == 0);
   if (::read(channel, &go, 1) != 1) ::_exit(1);
-  say(::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS) == 0 && raise_loopback());
+  say(::unshare(CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP) == 0 &&
+      raise_loopback());
   [[maybe_unused]] auto n = ::read(channel, &go, 1);
   ::_exit(0);
 }
@@ -71,12 +73,13 @@ Result<Namespaces> collect(pid_t helper, int channel, uid_t base) {
   TRY_DO(write_map(proc + "uid_map", base));
   TRY_DO(write_map(proc + "gid_map", base));
   if (::write(channel, "g", 1) != 1) return sys_error("let the helper go on");
-  TRY_DO(heard(channel, "make network, ipc and host name namespaces"));
+  TRY_DO(heard(channel, "make network, ipc, host name and control group namespaces"));
   Namespaces made;
   for (auto& [fd, name] : {std::pair{&made.user, "user"},
                            {&made.net, "net"},
                            {&made.ipc, "ipc"},
-                           {&made.uts, "uts"}}) {
+                           {&made.uts, "uts"},
+                           {&made.cgroup, "cgroup"}}) {
     fd->reset(::open((proc + "ns/" + name).c_str(), O_RDONLY | O_CLOEXEC));
     if (!*fd) return sys_error(str("open namespace ", name));
   }
@@ -85,12 +88,16 @@ Result<Namespaces> collect(pid_t helper, int channel, uid_t base) {
 
 }  // namespace
 
-Result<Namespaces> make_namespaces(uid_t base) {
+Result<Namespaces> make_namespaces(uid_t base, int group) {
   int ends[2];
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
     return sys_error("socketpair");
   Fd ours(ends[0]), theirs(ends[1]);
-  pid_t helper = ::fork();
+  clone_args args{};
+  args.flags = group < 0 ? 0 : CLONE_INTO_CGROUP;
+  args.exit_signal = SIGCHLD;
+  args.cgroup = group < 0 ? 0 : static_cast<std::uint64_t>(group);
+  auto helper = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
   if (helper < 0) return sys_error("fork");
   if (helper == 0) {
     ours.reset();
@@ -110,7 +117,8 @@ Result<void> enter(const Namespaces& namespaces) {
   for (auto [fd, type] : {std::pair{namespaces.user.get(), CLONE_NEWUSER},
                           {namespaces.net.get(), CLONE_NEWNET},
                           {namespaces.ipc.get(), CLONE_NEWIPC},
-                          {namespaces.uts.get(), CLONE_NEWUTS}})
+                          {namespaces.uts.get(), CLONE_NEWUTS},
+                          {namespaces.cgroup.get(), CLONE_NEWCGROUP}})
     if (::setns(fd, type) < 0) return sys_error("enter namespace");
   return ok;
 }

@@ -124,6 +124,12 @@ def search(tmp, gb, planted, bystander):
         equal(named, [], "sockets with a name")
         equal(box.sh("wc -l < /proc/net/tcp").stdout, "1", "sockets of the network")
 
+    # What is outside of a namespace's root is told by "..", and where namespaces are the limits of delegation no process can be started there.
+    with check("the box's own control group is the root of what first process and command see"):
+        equal([line for line in box.sh("cat /proc/1/cgroup").stdout.splitlines() if line.startswith("0:")], ["0::/hand"])
+        (mine,) = [line for line in box.sh("cat /proc/self/cgroup").stdout.splitlines() if line.startswith("0:")]
+        assert mine.startswith("0::/user/p"), mine
+
     with check("the kernel's log, its symbols and other boxes' counts are closed"):
         for path in ("/proc/kmsg", "/dev/kmsg", "/proc/kcore", "/proc/sched_debug", "/proc/timer_list", "/sys/kernel/debug/x", "/proc/keys"):
             result = box.sh(f"head -c 100 {path} 2>&1 | tr -d '\\0' | head -c 100")
