@@ -18,7 +18,7 @@ override export SESSION := $(value SESSION)
 override export NAME := $(value NAME)
 MAKEOVERRIDES =
 
-.PHONY: all deps programs session agent poll webhook webhook-sandbox webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm build build-webhook test test-all bench fuzz soak up format check install clean help
+.PHONY: all deps programs session agent poll webhook webhook-sandbox webhook-sandbox-status webhook-sandbox-logs webhook-sandbox-rm build build-webhook test test-all test-vm bench fuzz soak up format check install clean help
 
 all: $(BUILD)/deps.installed $(BUILD)/build.ninja  ## Install what is missing (apt) and build the programs into build/bin
 	@ninja -C $(BUILD)
@@ -79,6 +79,9 @@ test: all  ## Run all tests but the slow ones; ONLY=regex picks some, V=1 shows 
 test-all: all  ## Run all tests, the slow ones too
 	@$(RUN_TESTS)
 
+test-vm: all  ## Run functional tests in a Debian 12 as it comes, in QEMU; ONLY='lifecycle canaries' names them
+	@$(PYTHON) tools/test_vm.py --build $(BUILD) $(ONLY) $(if $(V),-v)
+
 bench: release  ## Measure all beside what it is compared with, one table; BENCH_ONLY=create,gateway picks some, BENCH_QUICK=1 few rounds
 	@tools/install-deps.sh --peers
 	@$(PYTHON) bench/all.py --build $(RELEASE) $(if $(BENCH_ONLY),--only '$(BENCH_ONLY)') $(if $(BENCH_QUICK),--quick)
@@ -118,7 +121,7 @@ release: deps
 	@ninja -C $(RELEASE) $(PROGRAMS)
 
 clean:  ## Remove everything that was built
-	@rm -rf build build-asan build-fuzz $(RELEASE)
+	@rm -rf build build-asan build-fuzz build-vm $(RELEASE)
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\)[a-z -]*:[^#]*## /\1\t/p' $(MAKEFILE_LIST) | sed 's/^all\t/(none)\t/' | \

@@ -16,10 +16,10 @@ def test_volumes(tmp):
         with check("what one box writes the next one has"):
             first = api.create(file_systems=mount)
             equal(api.get(first.id)["file_systems"], [{**mount[0], "read_only": False}])
-            gb_box(gb, first.id).sh("echo kept > /mnt/data/note; chown user /mnt/data/note; ln -s /etc/passwd /mnt/data/link").ok()
+            gb_box(gb, first.id).sh("echo kept > /mnt/data/note; echo > /mnt/data/of-user; chown user /mnt/data/of-user; ln -s /etc/passwd /mnt/data/link").ok()
             api.delete(first.id).expect()
             second = api.create(file_systems=[{"file_system_id": "data", "mount_path": "/somewhere/deep"}])
-            equal(gb_box(gb, second.id).sh("cat /somewhere/deep/note; stat -c %U /somewhere/deep/note").ok().stdout, "kept\nuser\n")
+            equal(gb_box(gb, second.id).sh("cat /somewhere/deep/note; stat -c %U /somewhere/deep/of-user").ok().stdout, "kept\nuser\n")
         with check("two boxes at once see one file system, one of them read only"):
             reader = api.create(file_systems=[{"file_system_id": "data", "mount_path": "/ro", "read_only": True}])
             gb_box(gb, second.id).sh("echo more >> /somewhere/deep/note").ok()
