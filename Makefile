@@ -91,7 +91,7 @@ fuzz: deps  ## Run each fuzz target for a minute (FUZZ_SECONDS); what it finds g
 	@ninja -C build-fuzz fuzz_targets
 	@$(PYTHON) tools/run_fuzz.py --build build-fuzz
 
-soak: all  ## Run the long tests: many boxes at once, thousands in a row
+soak: all  ## Run the long tests: many sandboxes at once, thousands in a row
 	@$(RUN_TESTS) --label soak
 
 up: all  ## Build, then start the parts in the foreground (glovebox up); ARGS= are passed on

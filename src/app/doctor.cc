@@ -76,7 +76,7 @@ const cli::Command kDoctor{
     .help =
         "Look at this machine, feature by feature, and say what to do about what is not there.\n"
         "\n"
-        "Tries the real thing where it can. Exit code 1 when something is missing without which "
+        "Tries the real thing where it can. Exit code 1 when something is missing without which\n"
         "there are no sandboxes.",
     .run = doctor};
 

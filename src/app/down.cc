@@ -101,9 +101,8 @@ const cli::Command kDown{
     .help =
         "Stop Glovebox; sandboxes go on running.\n"
         "\n"
-        "Waits until it is gone. With --all the sandboxes end too, with all that "
-        "is in them, and everything that was\n"
-        "mounted for them goes; this works also when nothing is running.",
+        "Waits until it is gone. With --all the sandboxes end too, with all that is in them, and\n"
+        "everything that was mounted for them goes; this works also when nothing is running.",
     .run = down};
 
 }  // namespace glovebox::app

@@ -48,6 +48,7 @@ constexpr std::string_view kGlobalUsage =
 
 std::string help_text(Commands commands);
 std::string help_text(const Command& command);
+std::string usage_text(const Command& command);  // "usage: glovebox …"
 
 // Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 not found, 4 timed out.
 int exit_code(const Error& error);

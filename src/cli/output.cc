@@ -34,12 +34,20 @@ std::optional<std::string> time_text(std::string_view key, const json::value& va
   return std::string(text, std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S %Z", &here));
 }
 
+// Nothing that a person would miss.
+bool nothing(const json::value& value) {
+  const json::array* array = value.if_array();
+  const json::object* object = value.if_object();
+  return value.is_null() || (array && array->empty()) || (object && object->empty());
+}
+
 // An object that words with blanks between them can tell.
 bool flat(const json::value& value) {
   const json::object* object = value.if_object();
   return object && std::ranges::none_of(*object, [](const auto& member) {
            const json::string* text = member.value().if_string();
-           return member.value().is_structured() || (text && text->find(' ') != text->npos);
+           return (member.value().is_structured() && !nothing(member.value())) ||
+                  (text && text->find(' ') != text->npos);
          });
 }
 
@@ -54,7 +62,7 @@ std::string cell_text(const json::value& value) {
   if (flat(value)) {  // a record in a record: cpus=1 memory_mb=1024
     std::string out;
     for (const auto& member : value.as_object())
-      if (!member.value().is_null())
+      if (!nothing(member.value()))
         out += str(out.empty() ? "" : " ", printable(member.key()), "=", cell_text(member.value()));
     return out;
   }
@@ -65,6 +73,29 @@ std::string cell_text(const json::value& value) {
 bool of_objects(const json::value& value) {
   const json::array* items = value.if_array();
   return items && !items->empty() && items->front().is_object();
+}
+
+struct Line {
+  std::string name, text;
+};
+
+// One for each member, or more: of a list of objects one each, of an object with more in it than a
+// line can tell one for each of its members, "agent.name".
+void add_lines(std::vector<Line>& lines, const std::string& prefix, const json::object& value) {
+  for (const auto& member : value) {
+    const json::value& of = member.value();
+    std::string name = str(prefix, printable(member.key()));
+    if (nothing(of)) continue;
+    if (of_objects(of)) {
+      for (const json::value& item : of.get_array())
+        lines.push_back({std::exchange(name, ""), cell_text(item)});
+    } else if (of.is_object() && !flat(of)) {
+      add_lines(lines, name + ".", of.get_object());
+    } else {
+      auto time = time_text(member.key(), of);
+      lines.push_back({std::move(name), time ? std::move(*time) : cell_text(of)});
+    }
+  }
 }
 
 }  // namespace
@@ -96,22 +127,15 @@ void Output::put(std::string_view text) {
 
 void Output::object(const json::object& value) {
   if (json()) return put(wire::to_json(value) + "\n");
+  std::vector<Line> lines;
+  add_lines(lines, "", value);
   std::size_t widest = 0;
-  for (const auto& member : value) widest = std::max(widest, width(member.key()));
+  for (const Line& line : lines) widest = std::max(widest, width(line.name));
   std::string text;
-  for (const auto& member : value) {
-    if (member.value().is_null()) continue;
-    std::string_view key = member.key();
-    std::string before = str(key, std::string(widest - width(key) + 2, ' '));
-    if (of_objects(member.value())) {
-      for (const json::value& item : member.value().as_array()) {
-        text += str(before, cell_text(item), "\n");
-        before.assign(widest + 2, ' ');
-      }
-      continue;
-    }
-    auto time = time_text(key, member.value());
-    text += str(before, time ? *time : cell_text(member.value()), "\n");
+  for (const Line& line : lines) {
+    text += str(line.name, std::string(widest - width(line.name) + 2, ' '), line.text);
+    text.erase(text.find_last_not_of(' ') + 1);
+    text += '\n';
   }
   put(text);
 }

@@ -33,7 +33,7 @@ class Output {
 
   bool json() const { return format_ == Format::json; }
   void object(
-      const boost::json::object& value);  // "name  value" lines; members that are null are left out
+      const boost::json::object& value);  // "name  value" lines; what is null or empty is left out
   void list(const boost::json::array& items, const std::vector<Column>& columns);
   void text(std::string_view text);  // as it is, in both formats
   void note(std::string_view line);  // for people, on stderr

@@ -34,12 +34,13 @@ TEST(Output, RecordsInARecordAreLinesOfTheirOwnForPeopleAndTimesAreDates) {
   text.output(Output::Format::text)
       .object({{"resources", {{"cpus", 1.0}, {"name", nullptr}, {"disk_mb", 1024}}},
                {"created_at", 1795279556686},
-               {"deep", {{"a", {{"b", "c d"}}}}},
+               {"deep", {{"a", {{"b", "c d"}}}, {"none", boost::json::array{}}}},
+               {"nothing", boost::json::object{}},
                {"listed", {{{"id", "a"}}, {{"id", "b"}}}}});
   EXPECT_EQ(text.out,
             "resources   cpus=1 disk_mb=1024\n"
             "created_at  2026-11-21 16:45:56 UTC\n"
-            "deep        {\"a\":{\"b\":\"c d\"}}\n"
+            "deep.a.b    c d\n"
             "listed      id=a\n"
             "            id=b\n");
 }

@@ -124,7 +124,7 @@ Result<int> run(Commands commands, Context& context, Args& global, std::vector<s
     return 0;
   }
   auto with_usage = [&](Error error) {
-    if (is_usage_error(error)) error.what += str("\nusage: glovebox ", command->usage);
+    if (is_usage_error(error)) error.what += "\n" + usage_text(*command);
     return error;
   };
   words.erase(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(used));
@@ -169,16 +169,25 @@ std::string help_text(Commands commands) {
   for (const Command* command : commands)
     if (command->kind == Command::Kind::normal) widest = std::max(widest, command->name.size());
   std::string text = "Glovebox: sealed sandboxes for AI agents.\n\nusage: glovebox COMMAND …\n\n";
+  std::string_view before;
+  bool last_alone = false;
   for (const Command* command : commands) {
     if (command->kind != Command::Kind::normal) continue;
+    // What belongs together stands together: the commands of one first word.
+    const std::string_view group = command->name.substr(0, command->name.find(' '));
+    const bool alone = group == command->name;
+    if (!before.empty() && group != before && !(alone && last_alone)) text += '\n';
+    before = group;
+    last_alone = alone;
     text += str("  ", command->name, std::string(widest - command->name.size() + 2, ' '),
                 summary(*command), "\n");
   }
   text += str(
       "\nEvery command takes:\n"
       "  --json, --text  what to print, whether or not stdout is a terminal\n"
-      "  --url=URL       where it is, if not here: the engine for 'sandbox' and 'env'\n"
-      "                  (TENSORLAKE_API_URL), the brain for the others (GLOVEBOX_BRAIN_URL)\n"
+      "  --url=URL       where it is, if not here: the brain for session, agent, environment,\n"
+      "                  webhook and work (GLOVEBOX_BRAIN_URL), the engine for all that is about\n"
+      "                  sandboxes (TENSORLAKE_API_URL)\n"
       "  --state=DIR     the state directory (GLOVEBOX_STATE; /var/lib/glovebox)\n"
       "  --config=FILE   the configuration (GLOVEBOX_CONFIG; /etc/glovebox/glovebox.toml)\n"
       "Keys come from the state directory, TENSORLAKE_API_KEY and ANTHROPIC_API_KEY, never from\n"
@@ -188,8 +197,26 @@ std::string help_text(Commands commands) {
   return text;
 }
 
+// The usage in lines that fit; a word in brackets may be several.
+std::string usage_text(const Command& command) {
+  constexpr std::size_t kWidth = 96;
+  std::string text = "usage: glovebox";
+  std::size_t at = text.size();
+  int depth = 0;
+  for (const std::string& word : split(command.usage, ' ')) {
+    if (depth == 0 && at + 1 + word.size() > kWidth) {
+      text += "\n       ";
+      at = 7;
+    }
+    text += ' ' + word;
+    at += 1 + word.size();
+    for (char c : word) depth += c == '[' ? 1 : c == ']' ? -1 : 0;
+  }
+  return text;
+}
+
 std::string help_text(const Command& command) {
-  return str("usage: glovebox ", command.usage, "\n\n", command.help, "\n");
+  return str(usage_text(command), "\n\n", command.help, "\n");
 }
 
 int exit_code(const Error& error) {

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "cli/command.h"
@@ -113,6 +114,18 @@ TEST(Program, HelpOfAGroupHasItsCommands) {
     EXPECT_EQ(group.code, 0);
     EXPECT_NE(group.out.find("usage: glovebox box fail WHAT"), std::string::npos);
     EXPECT_NE(group.out.find("usage: glovebox box key ls\n    Lists\n"), std::string::npos);
+  }
+}
+
+TEST(Program, AnOptionIsNotTornAndNoUsageIsTooWide) {
+  for (const Command* command : commands()) {
+    std::string text = usage_text(*command), flat;
+    for (const std::string& line : split(text, '\n')) {
+      EXPECT_LE(line.size(), 100u) << line;
+      EXPECT_EQ(std::ranges::count(line, '['), std::ranges::count(line, ']')) << line;
+      flat += str(flat.empty() ? "" : " ", trim(line));
+    }
+    EXPECT_EQ(flat, str("usage: glovebox ", command->usage));
   }
 }
 

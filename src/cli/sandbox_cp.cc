@@ -53,6 +53,10 @@ static bool is_directory(const CopyEnd& end) {
   return !end.is_stream() && ::stat(end.path.c_str(), &there) == 0 && S_ISDIR(there.st_mode);
 }
 
+static std::string what(const CopyEnd& from) {
+  return str("copy ", from.is_stream() ? "stdin" : base_name(from.path));
+}
+
 static Result<void> copy_in(EngineClient& engine, const CopyEnd& from, CopyEnd to) {
   if (is_directory(from)) return copy_tree_in(engine, from, to);
   TRY(file, SourceFile::open(from));
@@ -61,11 +65,11 @@ static Result<void> copy_in(EngineClient& engine, const CopyEnd& from, CopyEnd t
     to.path += base_name(from.path);
   }
   TRY(box, engine.box(to.box));
-  Meter meter("copy " + base_name(from.path), 0);
+  Meter meter(what(from), 0);
   auto done = wait(engine.loop(), upload(box.http.get(), to.path, &file, &meter));
   if (done || done.error().tag != "IS_DIRECTORY" || from.is_stream()) return done;
   TRY(again, SourceFile::open(from));
-  meter.begin("copy " + base_name(from.path), 0);
+  meter.begin(what(from), 0);
   const std::string below = str(to.path, "/", base_name(from.path));
   return wait(engine.loop(), upload(box.http.get(), below, &again, &meter));
 }
@@ -76,7 +80,7 @@ static Result<void> copy_out(EngineClient& engine, const CopyEnd& from, const Co
   if (from.path.ends_with('/')) return copy_tree_out(engine, from, to, out);
   {
     TRY(file, TargetFile::create(to, base_name(from.path)));
-    Meter meter("copy " + base_name(from.path), 0);
+    Meter meter(what(from), 0);
     const bool here = to.is_stream() && ::isatty(STDOUT_FILENO) == 1;  // its line is in use
     auto done =
         wait(engine.loop(), download(box.http.get(), from.path, &file, here ? nullptr : &meter));
@@ -109,13 +113,10 @@ const Command kSandboxCp{
     .help =
         "Copy a file or a directory into a sandbox or out of it.\n"
         "\n"
-        "One end is NAME:/absolute/path, the other a local path, or - for "
-        "stdin or stdout. Files of any size\n"
-        "are streamed; a local file appears only once it is complete. A directory goes "
-        "with all in it, into one\n"
-        "that is there or as one that is not; for that the sandbox needs "
-        "tar. What comes out of a sandbox\n"
-        "never leaves the directory it was copied to.",
+        "One end is NAME:/absolute/path, the other a local path, or - for stdin or stdout. Files\n"
+        "of any size are streamed; a local file appears only once it is complete. A directory\n"
+        "goes with all in it, into one that is there or as one that is not; for that the sandbox\n"
+        "needs tar. What comes out of a sandbox never leaves the directory it was copied to.",
     .run = run};
 
 }  // namespace glovebox::cli

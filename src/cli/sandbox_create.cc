@@ -55,6 +55,7 @@ const Command kSandboxCreate{
         "--timeout.\n"
         "With --snapshot its files are those of a snapshot (see 'snapshot ls').\n"
         "SIZE is 512M or 2G, TIME is 90s, 10m or 2h; what is not given has the engine's default.\n"
+        "--isolation is namespace: there is no other kind yet.\n"
         "--network, --allow and --deny are explained by 'glovebox help sandbox network'.",
     .run = run};
 

@@ -38,9 +38,8 @@ const Command kSandboxFork{
     .help =
         "Make new sandboxes with the files a sandbox has now.\n"
         "\n"
-        "Each has an id, a host name and a machine id of its own and starts with the "
-        "entrypoint; processes are not\n"
-        "copied. Exposed ports and settings are those of the source.",
+        "Each has an id, a host name and a machine id of its own and starts with the entrypoint;\n"
+        "processes are not copied. Exposed ports and settings are those of the source.",
     .run = run};
 
 }  // namespace glovebox::cli

@@ -3,6 +3,7 @@
 
 #include "cli/commands.h"
 #include "cli/engine_client.h"
+#include "cli/json_text.h"
 #include "cli/sandbox_port.h"
 
 namespace glovebox::cli {
@@ -22,6 +23,12 @@ std::vector<int> exposed_ports(const json::object& record) {
   for (const json::value& port : list->get_array())
     if (port.is_int64()) ports.push_back(static_cast<int>(port.get_int64()));
   return ports;
+}
+
+std::string port_label(const json::object& record, std::string_view port) {
+  std::string name = text_of(record, "name");
+  if (name.empty()) name = text_of(record, record.contains("id") ? "id" : "sandbox_id");
+  return str(port, '-', name);
 }
 
 static Result<int> run(Context& context, Args& args, Output& out) {
@@ -44,9 +51,14 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   if (args.flag("--token")) change["allow_unauthenticated_access"] = false;
   TRY(changed, engine->update(name, json::serialize(change)), "expose ports of ", name);
   const json::value* open = changed.if_contains("allow_unauthenticated_access");
+  json::array urls;
+  for (int port : exposed_ports(changed))
+    if (std::string url = ingress_url(context, port_label(changed, str(port))); !url.empty())
+      urls.emplace_back(url);
   out.object({{"id", changed["id"]},
               {"exposed_ports", changed["exposed_ports"]},
-              {"access", open && open->is_bool() && open->get_bool() ? "open" : "token"}});
+              {"access", open && open->is_bool() && open->get_bool() ? "open" : "token"},
+              {"urls", std::move(urls)}});
   return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/commands.h"
 #include "cli/engine_client.h"
 #include "cli/json_text.h"
+#include "cli/sandbox_port.h"
 
 namespace glovebox::cli {
 
@@ -15,22 +16,22 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   TRY(record, engine->get(name), "show ", name);
   TRY(listed, engine->request("GET", str("/sandboxes/", http::encode_path(name), "/ports")),
       "ports of ", name);
-  const json::value* given = record.if_contains("name");
-  const json::value& label =
-      given && given->is_string() && !given->get_string().empty() ? *given : record["id"];
   json::array items;
   const json::value* ports = listed.if_contains("ports");
   if (ports && ports->is_array())
     for (const json::value& port : ports->get_array()) {
       if (!port.is_object()) continue;
       json::object item = port.get_object();
-      item["host"] = str(text_of(item, "port"), '-', std::string_view(label.get_string()));
+      std::string label = port_label(record, text_of(item, "port"));
+      item["url"] = ingress_url(context, label);
+      item["host"] = std::move(label);
       items.push_back(std::move(item));
     }
   out.list(items, {{"PORT", [](const json::object& item) { return text_of(item, "port"); }},
                    {"ACCESS", [](const json::object& item) { return text_of(item, "access"); }},
                    {"HOST (below the ingress's domain)",
-                    [](const json::object& item) { return text_of(item, "host"); }}});
+                    [](const json::object& item) { return text_of(item, "host"); }},
+                   {"URL", [](const json::object& item) { return text_of(item, "url"); }}});
   return 0;
 }
 

@@ -61,12 +61,10 @@ const Command kSandboxPortVerify{
     .help =
         "Let only signed deliveries of webhooks come to a port of a sandbox.\n"
         "\n"
-        "The signature (Standard Webhooks) is checked before anything wakes, and each delivery "
-        "comes in\n"
-        "once; the sandbox needs no secret. FILE has one secret (whsec_…) on each line, up to "
-        "four, any of\n"
-        "which will do; '-' is standard input. The port is exposed by this. --off: it asks for a "
-        "token again.",
+        "The signature (Standard Webhooks) is checked before anything wakes, and each delivery\n"
+        "comes in once; the sandbox needs no secret. FILE has one secret (whsec_…) on each line,\n"
+        "up to four, any of which will do; '-' is standard input. The port is exposed by this.\n"
+        "--off: it asks for a token again.",
     .run = run};
 
 }  // namespace glovebox::cli

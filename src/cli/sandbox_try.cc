@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <chrono>
+#include <cmath>
 
 #include "cli/blocked_signals.h"
 #include "cli/commands.h"
@@ -146,11 +147,12 @@ json::array told(const Trial& trial, const Branch* winner, bool keep) {
 // What each said, in the order of the commands.
 void tell_outputs(const Trial& trial, Output& out) {
   for (const Branch& branch : trial.branches) {
-    std::string said = printable_lines(branch.said);
+    std::string_view said = branch.said;
+    while (said.ends_with('\n')) said.remove_suffix(1);
     if (said.empty()) continue;
     const bool cut = branch.said.size() >= kLastWords;
-    out.text(str("\n--- ", printable(branch.command), cut ? "  (its last 4 KiB)" : "", "\n", said,
-                 said.ends_with('\n') ? "" : "\n"));
+    out.text(str("\n--- ", printable(branch.command), cut ? "  (its last 4 KiB)" : "", "\n",
+                 printable_lines(said, ""), "\n"));
   }
 }
 
@@ -180,14 +182,18 @@ Result<int> run(Context& context, Args& args, Output& out) {
       if (auto gone = engine->remove(branch.box); !gone)
         out.note(str("glovebox: remove ", branch.box, ": ", gone.error().what));
   if (!ran) return engine->explain(std::move(ran.error()));
-  out.list(
-      told(trial, winner, keep),
-      {{"COMMAND", [](auto& r) { return printable(text_of(r, "command")); }},
-       {"SUCCEEDED",
-        [](auto& r) { return text_of(r, "winner") == "true" ? "first" : text_of(r, "succeeded"); }},
-       {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
-       {"SECONDS", [](auto& r) { return str(r.at("seconds").as_double()).substr(0, 6); }},
-       {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
+  out.list(told(trial, winner, keep),
+           {{"COMMAND", [](auto& r) { return printable(text_of(r, "command")); }},
+            {"SUCCEEDED",
+             [](auto& r) {
+               return text_of(r, "winner") == "true"      ? "yes, first"
+                      : text_of(r, "succeeded") == "true" ? "yes"
+                                                          : "no";
+             }},
+            {"FAILURE", [](auto& r) { return printable(text_of(r, "failure")); }},
+            {"SECONDS",
+             [](auto& r) { return str(std::round(r.at("seconds").as_double() * 100) / 100); }},
+            {"KEPT", [](auto& r) { return text_of(r, "sandbox_id"); }}});
   if (!out.json()) tell_outputs(trial, out);
   if (trial.signal) return 128 + trial.signal;
   if (!winner) out.note("glovebox: none succeeded");

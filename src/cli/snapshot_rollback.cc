@@ -26,9 +26,8 @@ const Command kSnapshotRollback{
     .help =
         "Put the files of a sandbox back to what they were in a snapshot.\n"
         "\n"
-        "Name, id and settings stay; its processes end and its entrypoint starts again. What "
-        "was written since is\n"
-        "lost: take another snapshot first to keep it.",
+        "Name, id and settings stay; its processes end and its entrypoint starts again. What was\n"
+        "written since is lost: take another snapshot first to keep it.",
     .run = run};
 
 }  // namespace glovebox::cli

@@ -133,6 +133,16 @@ std::string trusted_certificates(const Context& context) {
       .text();
 }
 
+std::string ingress_url(const Context& context, std::string_view label) {
+  if (context.url || context.variable(kEngine.variable)) return "";
+  auto state = context.state_dir();
+  if (!state) return "";
+  auto domain = written(*state, "/ingress_domain"), listens = written(*state, "/parts/ingress/url");
+  auto url = http::Url::parse(listens ? *listens : "");
+  if (!domain || !url) return "";
+  return str("https://", label, '.', *domain, ':', url->port);
+}
+
 Result<Target> find_engine(const Context& context) { return find(context, kEngine, engine_key); }
 Result<Target> find_brain(const Context& context) { return find(context, kBrain, brain_key); }
 

@@ -27,6 +27,10 @@ Result<Target> find_brain(const Context& context);
 // GLOVEBOX_CA_FILE, or the certificate of this instance's ingress. The file need not be there.
 std::string trusted_certificates(const Context& context);
 
+// "https://8080-web.glovebox.localhost:9443" for the label "8080-web", where the engine that is
+// meant is this machine's and its ingress runs; else "".
+std::string ingress_url(const Context& context, std::string_view label);
+
 // Where lifecycle calls go: the same host below /v1/namespaces/{ns}, or for api.X the host
 // sandbox.X without a prefix.
 struct Origin {

@@ -109,6 +109,15 @@ TEST_F(Target, TheIngressCertificateCountsForItsOwnDomainAlone) {
   EXPECT_EQ(trusted_certificates(context({{"GLOVEBOX_CA_FILE", "/some/ca.pem"}})), "/some/ca.pem");
 }
 
+TEST_F(Target, WhereAPortIsToBeFoundIsKnownWhereTheIngressRunsHere) {
+  up("http://127.0.0.1:8410");
+  EXPECT_EQ(ingress_url(context(), "8080-web"), "");
+  std::ofstream(state_ + "/run/endpoints.json")
+      << R"({"pid":1,"ingress_domain":"boxes.example.org","parts":{"ingress":{"url":"http://127.0.0.1:9443"}}})";
+  EXPECT_EQ(ingress_url(context(), "8080-web"), "https://8080-web.boxes.example.org:9443");
+  EXPECT_EQ(ingress_url(context({{"TENSORLAKE_API_URL", "http://127.0.0.1:1"}}), "8080-web"), "");
+}
+
 TEST_F(Target, MalformedUrlIsWrongUsage) {
   Context given = context();
   given.url = "not a url";

@@ -20,7 +20,10 @@ static Result<int> attach(Context& context, Args& args, Output& out) {
   TRY(engine, EngineClient::open(context));
   TRY(record, engine->request("POST", file_systems_of(sandbox), json::serialize(volume)),
       "attach to ", sandbox);
-  out.object(record);
+  if (out.json())
+    out.object(record);
+  else
+    out.object({{"attached", what}, {"sandbox", sandbox}});
   return 0;
 }
 
@@ -38,7 +41,10 @@ static Result<int> detach(Context& context, Args& args, Output& out) {
       engine->request("DELETE", file_systems_of(sandbox),
                       json::serialize(json::object{{"mount_path", path}})),
       "detach from ", sandbox);
-  out.object(record);
+  if (out.json())
+    out.object(record);
+  else
+    out.object({{"detached", path}, {"sandbox", sandbox}});
   return 0;
 }
 
@@ -51,7 +57,7 @@ const Command kVolumeDetach{
     .name = "volume detach",
     .usage = "volume detach SANDBOX /PATH",
     .help =
-        "Take the volume at PATH away from a sandbox. What has files of it open keeps those until "
+        "Take the volume at PATH away from a sandbox. What has files of it open keeps those until\n"
         "it closes them.",
     .run = detach};
 

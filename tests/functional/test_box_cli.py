@@ -5,9 +5,11 @@ import json
 import os
 import stat
 import subprocess
+import threading
 
 from harness import Glovebox, run
 from support import Checks, api_of, equal, eventually
+from terminals import Terminal
 
 
 def test(tmp):
@@ -86,6 +88,31 @@ def trees(gb, tmp, box, check):
         assert os.stat(os.path.join(out, "run me")).st_mode & stat.S_IXUSR
         equal(gb.cli("sandbox", "cp", "cli:/workspace/copy", out).returncode, 0)
         assert os.path.isdir(os.path.join(out, "copy", "deep"))
+    with check("on a terminal what takes longer than a second shows how far it has come, and clears its line; what does not is silent"):
+        pipe = os.path.join(tmp, "slow")
+        os.mkfifo(pipe)
+        copying = Terminal(gb, "sandbox", "cp", pipe, "cli:/tmp/slow")
+        stop = threading.Event()
+
+        def drip():
+            with open(pipe, "wb") as end:
+                while not stop.wait(0.05):
+                    end.write(b"x" * 1024)
+                    end.flush()
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            copying.until("copy slow", keep=True)
+            copying.until("KiB")
+        finally:
+            stop.set()
+            dripping.join()
+        equal(copying.wait(), 0)
+        assert copying.seen.endswith(b"\r\x1b[K"), copying.seen
+        equal(set(box.read("/tmp/slow")), {ord("x")})
+        quick = Terminal(gb, "sandbox", "cp", os.path.join(source, "run me"), "cli:/tmp/quick")
+        equal((quick.wait(), quick.seen), (0, b""))
     with check("no such directory, and no such sandbox"):
         assert gb.cli("sandbox", "cp", "cli:/nowhere/", os.path.join(tmp, "none")).returncode != 0
         equal(gb.cli("sandbox", "cp", source, "nobody:/tmp/x").returncode, 3)
