@@ -6,6 +6,7 @@
 #include "brain/content.h"
 #include "brain/ids.h"
 #include "wire/decode.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -109,7 +110,7 @@ Result<ClientEvent> check_one(const json::value& value, std::string where, Clien
   json::object stored{{"type", out.type}, {"id", out.id}};
   TRY_DO(shape->check(event, out, stored));
   event.done();
-  out.json = json::serialize(stored);
+  out.json = wire::to_json(stored);
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include "brain/conversation.h"
 #include "brain/ids.h"
 #include "brain/json_read.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -129,7 +130,7 @@ void Change::idle(std::string_view stop_reason, std::string_view stop_details) {
   if (active()) tell("session.status_idled");
   json::object usage = parse_object(row.usage);
   usage["active_seconds"] = static_cast<double>(row.active_us / 1000) / 1000;
-  row.usage = json::serialize(usage);
+  row.usage = wire::to_json(usage);
   std::string why = str(R"("stop_reason":)", stop_reason, R"(,"stop_details":)", stop_details);
   add("session.usage", str(R"("usage":)", row.usage, R"(,"budget":null)"));
   add("session.thread_status_idle", str(thread_members(), ',', why));

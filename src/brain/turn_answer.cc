@@ -11,6 +11,7 @@
 #include "brain/json_read.h"
 #include "brain/messages_stream.h"
 #include "brain/sessions_core.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -133,7 +134,7 @@ std::vector<Refusal> add_calls(Change& change, const Agent& agent, json::array& 
     Call call = judge(agent, name, input ? *input : json::object());
     std::string id =
         change.add(call.type, str(R"("name":)", quoted(name), R"(,"input":)",
-                                  json::serialize(input ? *input : json::object()),
+                                  wire::to_json(input ? *input : json::object()),
                                   call.permission.empty() ? "" : ",", call.permission));
     (*block)["id"] = id;
     if (!call.refusal.empty()) refused.push_back({id, std::move(call.refusal)});
