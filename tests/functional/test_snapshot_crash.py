@@ -5,6 +5,7 @@ import os
 
 from faults import attempt, fault_points
 from harness import Glovebox, run
+from life import frozen, state, suspend
 from support import Checks, Owned, api_of, equal, eventually, note
 
 VERBS = ("snapshot", "unsnapshot", "rollback", "create", "import")
@@ -36,13 +37,23 @@ def test(tmp):
                 with check(f"{point}:{action}"):
                     walk(gb, point, action, box.id, base, exported)
                     check_all(gb, point, box.id, base, job, before)
+                if point.startswith("snapshot."):
+                    with check(f"{point}:{action} of one that sleeps"):
+                        walk(gb, point, action, box.id, base, exported, asleep=True)
+                        api = api_of(gb)
+                        equal(state(api, box.id), ("suspended", "ram"))
+                        assert frozen(gb, box.id), "it runs"
+                        api.call("POST", f"/sandboxes/{box.id}/resume").expect(200, 202)
+                        check_all(gb, point, box.id, base, job, before)
         check.done()
 
 
-def walk(gb, point, action, box, base, exported):
+def walk(gb, point, action, box, base, exported, asleep=False):
     api_of(gb).box(box).sh("echo now > /file").ok()
     verb = point.split(".")[0]
     victim = api_of(gb).call("POST", f"/sandboxes/{box}/snapshot").expect(202).json["snapshot_id"] if verb == "unsnapshot" else None
+    if asleep:
+        suspend(api_of(gb), gb, box)
     gb.down()
     # A rollback tries twice.
     gb.environment = {"GLOVEBOX_FAULT": f"{point}:{action}" + ("@1" if verb == "rollback" else "")}
@@ -50,7 +61,7 @@ def walk(gb, point, action, box, base, exported):
     gb.start()
     api = api_of(gb)
     reply = attempt({
-        "snapshot": lambda: api.call("POST", f"/sandboxes/{box}/snapshot"),
+        "snapshot": lambda: api.call("POST", f"/sandboxes/{box}/snapshot", {"suspended": asleep}),
         "unsnapshot": lambda: api.call("DELETE", f"/snapshots/{victim}"),
         "rollback": lambda: api.call("POST", f"/sandboxes/{box}/rollback", {"snapshot_id": base}),
         "create": lambda: api.call("POST", f"/sandboxes/{box}/copy?times=2"),
