@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <map>
 #include <optional>
+#include <ranges>
+#include <span>
 
 #include "brain/conversation_trim.h"
 #include "brain/json_read.h"
@@ -64,15 +66,26 @@ std::vector<std::string> taken_by(const Event& status_running) {
   return ids;
 }
 
+// A message as it stands in each request from now on: taken apart again only to be trimmed.
+struct Said {
+  std::string_view role;
+  std::string content;  // its blocks, without the brackets around them
+  std::int64_t tokens = 0;
+
+  void add(const json::array& blocks) {
+    for (const json::value& block : blocks) {
+      content += str(content.empty() ? "" : ",", json::serialize(block));
+      tokens += estimate_tokens(block);
+    }
+  }
+  json::object object() const {
+    return {{"role", role}, {"content", json::parse(str('[', content, ']'))}};
+  }
+};
+
 }  // namespace
 
 struct Conversation::Impl {
-  json::array render() const {
-    Impl whole = *this;
-    whole.flush();
-    return std::move(whole.out_);
-  }
-
   void add(const Event& event) {
     last_seq_ = event.seq;
     if (event.type == "user.message" || event.type == "system.message") {
@@ -123,20 +136,24 @@ struct Conversation::Impl {
 
   // What the user's side said since the last answer, as one message: results first, in the order of
   // their calls.
-  void flush() {
+  json::array since_answer() const {
     json::array content;
     for (const std::string& call : calls_) {
       auto found = results_.find(call);
       content.push_back(found != results_.end() ? found->second
                                                 : result_block(call, {{"is_error", true}}));
     }
-    for (json::value& block : texts_) content.push_back(std::move(block));
+    for (const json::value& block : texts_) content.push_back(block);
+    if (content.empty() && !said_.empty() && stop_reason_ != "pause_turn")
+      content.push_back(text_block(stop_reason_ == "max_tokens" ? kCutOff : kGoOn));
+    return content;
+  }
+
+  void flush() {
+    say("user", since_answer());
     calls_.clear();
     results_.clear();
     texts_.clear();
-    if (content.empty() && !out_.empty() && stop_reason_ != "pause_turn")
-      content.push_back(text_block(stop_reason_ == "max_tokens" ? kCutOff : kGoOn));
-    if (!content.empty()) say("user", std::move(content));
   }
 
   void answer(const std::string& memo) {
@@ -160,23 +177,23 @@ struct Conversation::Impl {
       content.pop_back();
     if (content.empty()) return;  // it said nothing: for the API it never spoke
     flush();
-    if (out_.empty()) say("user", {text_block(kGoOn)});
-    say("assistant", std::move(content));
+    if (said_.empty()) say("user", {text_block(kGoOn)});
+    say("assistant", content);
     calls_ = std::move(calls);
     stop_reason_ = text_of(value, "stop_reason");
   }
 
-  void say(std::string_view role, json::array content) {
-    if (!out_.empty() && text_of(out_.back().as_object(), "role") == role) {
-      json::array& before = out_.back().at("content").as_array();
-      for (json::value& block : content) before.push_back(std::move(block));
-    } else {
-      out_.push_back({{"role", role}, {"content", std::move(content)}});
-    }
+  void say(std::string_view role, const json::array& content) {
+    if (content.empty()) return;
+    if (said_.empty() || said_.back().role != role) said_.push_back(begin(role));
+    said_.back().add(content);
+  }
+  static Said begin(std::string_view role) {
+    return {role, "", estimate_tokens(Said{role, "", 0}.object())};
   }
 
   std::map<std::string, Event, std::less<>> waiting_;  // messages whose turn has not begun
-  json::array out_;
+  std::vector<Said> said_;
   std::vector<std::string> calls_;  // of the last answer
   std::map<std::string, json::object, std::less<>> results_;
   json::array texts_;
@@ -191,13 +208,44 @@ namespace {
 json::value cached() { return {{"type", "ephemeral"}}; }
 
 // The end of what the next request will begin with, too.
-void mark_for_cache(json::array& messages) {
-  for (auto message = messages.end(); message != messages.begin();) {
-    json::object& object = (--message)->as_object();
-    if (text_of(object, "role") != "user") continue;
-    object.at("content").as_array().back().as_object()["cache_control"] = cached();
-    return;
+void mark_for_cache(json::object& message) {
+  message.at("content").as_array().back().as_object()["cache_control"] = cached();
+}
+
+using Messages = std::span<const Said* const>;
+
+// Where that is; past the end: nowhere.
+std::size_t last_of_user(Messages messages) {
+  auto from_user = [](const Said* said) { return said->role == "user"; };
+  auto found = std::ranges::find_if(messages | std::views::reverse, from_user);
+  return static_cast<std::size_t>(messages.rend() - found) - 1;
+}
+
+std::string as_they_are(Messages messages) {
+  const std::size_t marked = last_of_user(messages);
+  std::string text;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    text += i == 0 ? '[' : ',';
+    if (i == marked) {
+      json::object message = messages[i]->object();
+      mark_for_cache(message);
+      text += json::serialize(message);
+    } else {
+      text += str(R"({"role":")", messages[i]->role, R"(","content":[)");
+      text += messages[i]->content;
+      text += "]}";
+    }
   }
+  return text += ']';
+}
+
+std::string trimmed(Messages messages, std::int64_t tokens, int harder) {
+  json::array all;
+  for (const Said* said : messages) all.push_back(said->object());
+  trim(all, tokens, harder);
+  if (std::size_t marked = last_of_user(messages); marked < all.size())
+    mark_for_cache(all[marked].as_object());
+  return json::serialize(all);
 }
 
 }  // namespace
@@ -219,11 +267,22 @@ std::size_t Conversation::bytes() const { return impl_->bytes_; }
 
 Result<std::string> Conversation::request(const Agent& agent, const RequestLimits& limits) const {
   try {
-    json::array messages = impl_->render();
+    std::vector<const Said*> messages;
+    std::int64_t tokens = 1;
+    for (const Said& said : impl_->said_) messages.push_back(&said);
+    Said last = Impl::begin("user");
+    if (json::array content = impl_->since_answer(); !content.empty()) {
+      if (!messages.empty() && messages.back()->role == "user") {
+        last = *messages.back();
+        messages.pop_back();
+      }
+      last.add(content);
+      messages.push_back(&last);
+    }
     if (messages.empty()) return Error{Code::internal, "a request without any message"};
-    std::int64_t fixed = estimate_tokens(agent.system) + estimate_tokens(agent.offered);
-    trim(messages, limits.context_tokens - fixed, limits.harder);
-    mark_for_cache(messages);
+    for (const Said* said : messages) tokens += said->tokens;
+    std::int64_t room =
+        limits.context_tokens - estimate_tokens(agent.system) - estimate_tokens(agent.offered);
 
     json::object request{{"model", agent.model}, {"max_tokens", limits.max_tokens}};
     if (!agent.system.empty()) {
@@ -238,8 +297,12 @@ Result<std::string> Conversation::request(const Agent& agent, const RequestLimit
     }
     if (!agent.effort.empty()) request["output_config"] = {{"effort", agent.effort}};
     if (agent.speed == "fast") request["speed"] = "fast";
-    request["messages"] = std::move(messages);
-    return json::serialize(request);
+    std::string text = json::serialize(request);
+    text.pop_back();
+    text += R"(,"messages":)";
+    text += limits.harder == 0 && tokens <= room ? as_they_are(messages)
+                                                 : trimmed(messages, room, limits.harder);
+    return text += '}';
   } catch (const std::exception& e) {  // Boost.JSON throws where a shape is not what it must be
     return Error{Code::internal, str("make the request: ", e.what())};
   }

@@ -95,6 +95,25 @@ std::string call(const std::string& id) {
   return str(R"({"type":"tool_use","id":")", id, R"(","name":"bash","input":{"command":"ls"}})");
 }
 
+TEST(Conversation, WhatFitsIsWrittenAsItWouldBeTrimmed) {
+  Log log;
+  log.ask("one");
+  log.answer(str(R"({"type":"thinking","thinking":"\u00e9","signature":"s"},)", call("c1")),
+             "tool_use");
+  log.result("c1", "a \\\"b\\\"");
+  log.answer(text("1"));
+  log.idle();
+  for (bool paused : {false, true}) {
+    if (paused) {
+      log.ask("two");
+      log.answer(text("2"), "pause_turn");
+    }
+    auto made = log.request(), parts = log.request({.context_tokens = 10});
+    EXPECT_EQ(json::serialize(made), json::serialize(parts));
+    EXPECT_EQ(made.at("messages").as_array().size(), paused ? 6u : 5u);
+  }
+}
+
 // --- Order
 
 TEST(Conversation, QuestionsAndAnswersAlternate) {

@@ -246,7 +246,15 @@ struct Deeper {  // also when `work` throws
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path) {
   TRY(db, store::Database::open(path, kMigrations));
+  // Locked once, and not for each statement, which is two system calls for each; nobody else has
+  // any business in it.
+  TRY_DO(db.exec("PRAGMA locking_mode = EXCLUSIVE"), "open ", path);
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(db)));
+}
+
+Result<void> SqliteStore::run(std::string_view sql) {
+  TRY(statement, db_.prepare(sql));
+  return statement.run();
 }
 
 Result<void> SqliteStore::atomically(const std::function<Result<void>()>& work) {
@@ -257,14 +265,14 @@ Result<void> SqliteStore::atomically(const std::function<Result<void>()>& work) 
     return transaction.commit();
   }
   // Inside another one: what fails here is undone even if the outer one goes on.
-  TRY_DO(db_.exec("SAVEPOINT inner_work"));
+  TRY_DO(run("SAVEPOINT inner_work"));
   Deeper deeper(depth_);
   auto done = work();
   if (!done) {
-    auto undone = db_.exec("ROLLBACK TO inner_work");
+    auto undone = run("ROLLBACK TO inner_work");
     if (!undone) log::error("brain.rollback_failed", {{"reason", undone.error().what}});
   }
-  TRY_DO(db_.exec("RELEASE inner_work"));
+  TRY_DO(run("RELEASE inner_work"));
   return done;
 }
 

@@ -145,6 +145,7 @@ class SqliteStore final : public Store,
 
  private:
   explicit SqliteStore(store::Database db) : db_(std::move(db)) {}
+  Result<void> run(std::string_view sql);
   // Events of one session lie side by side: their key is the session's number and theirs in it.
   Result<std::int64_t> number_of(std::string_view session);  // Code::not_found
 

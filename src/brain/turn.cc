@@ -27,6 +27,8 @@ static metrics::Histogram model_seconds("brain_model_seconds",
 // waits for it to go away.
 Task<void> Sessions::Impl::drive(std::shared_ptr<Impl> self, std::shared_ptr<Turn> turn) {
   Millis wait = self->options.first_retry;
+  // Who caused it waits for the disk, which can work while we make the request for the model.
+  CO_TRY_DO(co_await net::yield());
   for (;;) {
     auto ran = co_await self->run_caught(turn);
     if (ran || self->is_over(*turn) || ran.error().code == Code::cancelled) co_return ok;
