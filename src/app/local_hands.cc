@@ -13,7 +13,6 @@
 #include "base/log.h"
 #include "net/task.h"
 #include "runner/result.h"
-#include "sys/text.h"
 #include "sys/unix_socket.h"
 #include "wire/sandbox.h"
 
@@ -198,7 +197,7 @@ Task<void> LocalHands::start() {
   log::debug("hand.start", {{"pid", hand.pid()}});
   hand_.emplace(std::move(hand));
   link_ = std::move(link);
-  sys::let_go_of_text();
+  settling_.worked();
   co_return ok;
 }
 
@@ -238,6 +237,7 @@ Task<ToolResult> LocalHands::call(ToolCall call) {
   if (done) result = co_await running.finish();
   if (!done) result = std::move(done.error());
   last_was_short_ = std::chrono::steady_clock::now() - began < kShort;
+  settling_.worked();
   if (result || result.error().code == Code::cancelled) co_return result;
   co_return lost(call.id, result.error());
 }

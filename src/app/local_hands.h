@@ -11,6 +11,7 @@
 #include "engine/hand_link.h"
 #include "runner/hands.h"
 #include "sys/process.h"
+#include "sys/text.h"
 
 namespace glovebox::app {
 
@@ -43,6 +44,7 @@ class LocalHands : public runner::Hands {
   std::optional<sys::Process> hand_;
   std::shared_ptr<engine::HandLink> link_;
   bool last_was_short_ = false;  // the last call; the next may be, too
+  sys::Settling settling_;
 };
 
 // Ours without any ANTHROPIC_… in whatever case: tools run what a model wrote.

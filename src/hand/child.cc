@@ -170,10 +170,10 @@ std::vector<std::string> merge_env(std::vector<std::string> base,
 void child_main(const Config& config, int socket, sys::Packet start) {
   try {
     std::optional<Identity> known;  // what we have become for a tool call
+    sys::Settling settling;
     for (;;) {
-      const bool first = !known;
       run(config, socket, std::move(start), known);
-      if (first) sys::let_go_of_text();
+      settling.worked();
       auto next = sys::receive_packet(socket, kStartMessage, kStartFds);
       if (!next || next->bytes.empty()) ::_exit(0);
       start = std::move(*next);

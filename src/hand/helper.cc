@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "hand/child.h"
 #include "sys/packet.h"
+#include "sys/text.h"
 #include "wire/bytes.h"
 
 namespace glovebox::hand {
@@ -128,6 +129,7 @@ void close_from(int first) { ::close_range(static_cast<unsigned>(first), ~0u, 0)
   }
   keep_only(socket);
   plain_process();
+  sys::Settling settling;
   for (;;) {
     auto packet = sys::receive_packet(kSocket, kHelperMessage, 2);
     if (!packet || packet->bytes.empty() || packet->fds.empty()) ::_exit(0);
@@ -139,6 +141,7 @@ void close_from(int first) { ::close_range(static_cast<unsigned>(first), ~0u, 0)
     // closing of that is how its exec is told.
     packet->fds.clear();
     if (!sys::send_packet(kSocket, wire::Writer().u64(id).i64(answer).take(), {}, 0)) ::_exit(0);
+    settling.worked();
   }
 }
 

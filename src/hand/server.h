@@ -22,6 +22,7 @@
 #include "hand/oom.h"
 #include "hand/poll.h"
 #include "hand/process.h"
+#include "sys/text.h"
 #include "wire/bytes.h"
 
 namespace glovebox::hand {
@@ -195,7 +196,7 @@ class Hand {
   std::deque<BashCall> bash_waiting_;
   std::uint64_t bash_holder_ = 0;  // the call that has the shell, or for which it is being started
   bool shell_starting_ = false;
-  bool settled_ = false;  // a tool call was done
+  sys::Settling settling_;  // tool calls were done
   bool stopping_ = false, killed_all_ = false;
   Time kill_at_ = Time::max(), give_up_at_ = Time::max();
 };

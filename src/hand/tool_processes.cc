@@ -3,7 +3,6 @@
 #include "hand/child.h"
 #include "hand/server.h"
 #include "sys/packet.h"
-#include "sys/text.h"
 
 // What tool calls say. Making a process for each tool call costs more than most calls do. So one
 // that has done a call is kept for the next of the same user, with its control group; whoever kills
@@ -69,7 +68,7 @@ void Hand::go_on_with_answers() {
 void Hand::tool_done(Process& process) {
   if (!process.running()) return;
   // All that there is to start has been started.
-  if (!std::exchange(settled_, true)) sys::let_go_of_text();
+  settling_.worked();
   auto pid = static_cast<pid_t>(process.info.pid);
   IdleTool idle{pid, std::exchange(process.group, Group()), std::move(process.control),
                 std::move(process.tool_user)};
