@@ -95,6 +95,8 @@ constexpr Row kOther[] = {
     {"DELETE", "/platform/v1/organizations/{org}/projects/{project}/file-systems/{volume}",
      remove_volume},
     {"POST", "/platform/v1/sandbox-templates", comes_later, Body::whole, kStart},
+    {"POST", "/platform/v1/organizations/{org}/projects/{project}/sandbox-templates", comes_later,
+     Body::whole, kStart},
 };
 
 // Below "/s/{sbx}/api/v1"; rewrite() leads the other two ways of naming a sandbox here.

@@ -16,13 +16,13 @@ static http::Response answer(ApiState& api, const Request& request, const std::s
 
 Reply suspend_sandbox(ApiState& api, Request request) {
   CO_TRY(sandbox, sandbox_param(request));
-  CO_TRY(changed, co_await api.engine.suspend(sandbox));
+  CO_TRY(changed, ended_is_a_state(co_await api.engine.suspend(sandbox)));
   co_return answer(api, request, sandbox, changed);
 }
 
 Reply resume_sandbox(ApiState& api, Request request) {
   CO_TRY(sandbox, sandbox_param(request));
-  CO_TRY(changed, co_await api.engine.resume(sandbox));
+  CO_TRY(changed, ended_is_a_state(co_await api.engine.resume(sandbox)));
   co_return answer(api, request, sandbox, changed);
 }
 

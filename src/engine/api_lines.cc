@@ -15,10 +15,11 @@ static std::size_t whole_characters(std::string_view text, std::size_t limit) {
   return continues(end) ? limit : end;  // no text at all: any place is as good
 }
 
-void LineCutter::flush(std::uint8_t stream, std::size_t bytes, std::vector<Line>& out) {
+void LineCutter::flush(std::uint8_t stream, std::size_t bytes, std::vector<Line>& out,
+                       bool goes_on) {
   Partial& line = partial(stream);
   out.push_back({valid_utf8(std::string_view(line.text).substr(0, bytes)), line.unix_ms, stream, 0,
-                 line.begin, at_, last_ms_});
+                 goes_on, line.begin, at_, last_ms_});
   line.text.erase(0, bytes);
   line.begin = at_;
 }
@@ -33,7 +34,7 @@ void LineCutter::add(const OutputEvent& output, std::vector<Line>& out) {
     line.text += rest.substr(0, newline);
     at_ += newline == rest.npos ? rest.size() : newline + 1;
     while (line.text.size() > kMaxLine)
-      flush(output.stream, whole_characters(line.text, kMaxLine), out);
+      flush(output.stream, whole_characters(line.text, kMaxLine), out, true);
     if (newline == rest.npos) break;
     flush(output.stream, line.text.size(), out);
     rest.remove_prefix(newline + 1);
@@ -44,8 +45,8 @@ void LineCutter::add(const GapEvent& gap, std::vector<Line>& out) {
   end(out);
   const std::uint64_t bytes = gap.to - gap.from;
   at_ = gap.to;
-  out.push_back({str("[… ", bytes, " bytes of output are missing …]"), last_ms_, 0, bytes, gap.from,
-                 gap.to, last_ms_});
+  out.push_back({str("[… ", bytes, " bytes of output are missing …]"), last_ms_, 0, bytes, false,
+                 gap.from, gap.to, last_ms_});
 }
 
 void LineCutter::end(std::vector<Line>& out) {
@@ -60,12 +61,39 @@ std::uint64_t LineCutter::resume_at() const {
   return at;
 }
 
-std::string encode_line(const Line& line, bool with_stream) {
-  std::string out = str(R"({"line":")", json_escape(line.text), R"(","timestamp":)", line.unix_ms);
-  if (with_stream && line.stream)
-    out += line.stream == wire::kStderr ? R"(,"stream":"stderr")" : R"(,"stream":"stdout")";
-  if (line.gap) out += str(R"(,"gap":)", line.gap);
-  return out += '}';
+std::string LineEvents::encode(std::vector<Line> lines) {
+  std::string out;
+  for (Line& line : lines)
+    if (format_.only == LineFormat::kBoth || line.stream == format_.only || line.gap)
+      put(std::move(line), out);
+  return out;
+}
+
+void LineEvents::put(Line line, std::string& out) {
+  if (in_event() && line.stream != open_) {
+    waiting_bytes_ += line.text.size();
+    waiting_.push_back(std::move(line));
+    if (waiting_bytes_ > LineCutter::kMaxLine) end_event(out);
+    return;
+  }
+  if (!in_event()) {
+    if (!format_.event.empty()) out += str("event: ", format_.event, '\n');
+    out += str(R"(data: {"timestamp":)", line.unix_ms);
+    if (format_.with_stream && line.stream)
+      out += line.stream == wire::kStderr ? R"(,"stream":"stderr")" : R"(,"stream":"stdout")";
+    if (line.gap) out += str(R"(,"gap":)", line.gap);
+    out += R"(,"line":")";
+    open_ = line.stream;
+  }
+  out += json_escape(line.text);
+  if (!line.goes_on) end_event(out);
+}
+
+void LineEvents::end_event(std::string& out) {
+  out += "\"}\n\n";
+  open_ = kNone;
+  waiting_bytes_ = 0;
+  for (Line& line : std::exchange(waiting_, {})) put(std::move(line), out);
 }
 
 std::string encode_exit(const wire::ProcessInfo& info) {

@@ -74,6 +74,8 @@ TEST(LineCutter, ALineOverTheLimitComesInParts) {
   EXPECT_EQ(lines[1].text.size(), LineCutter::kMaxLine);
   EXPECT_EQ(lines[2].text.size(), 10u);
   EXPECT_EQ(lines[3].text, "next");
+  EXPECT_TRUE(lines[0].goes_on && lines[1].goes_on);
+  EXPECT_FALSE(lines[2].goes_on || lines[3].goes_on);
 }
 
 TEST(LineCutter, APartEndsWithAWholeCharacter) {
@@ -96,13 +98,46 @@ TEST(LineCutter, AGapEndsTheLinesAndSaysHowMuchIsMissing) {
   EXPECT_EQ(lines[1].unix_ms, 5);
 }
 
-TEST(EncodeLine, IsOneLineOfJson) {
-  EXPECT_EQ(encode_line({"a\"\t", 7, wire::kStderr}, true),
-            R"({"line":"a\"\t","timestamp":7,"stream":"stderr"})");
-  EXPECT_EQ(encode_line({"a", 7, wire::kStdout}, false), R"({"line":"a","timestamp":7})");
-  EXPECT_EQ(encode_line({"gone", 7, 0, 12}, true), R"({"line":"gone","timestamp":7,"gap":12})");
-  EXPECT_EQ(encode_line({std::string("\0\r\n", 3), 7, wire::kStdout}, false).find_first_of("\r\n"),
+Line part(std::string text, std::uint8_t stream, bool goes_on) {
+  return {.text = std::move(text), .unix_ms = 7, .stream = stream, .goes_on = goes_on};
+}
+
+TEST(LineEvents, ALineIsAnEvent) {
+  LineEvents run({.with_stream = true}), stdout_only({.event = "output", .only = wire::kStdout});
+  EXPECT_EQ(run.encode({part("a\"\t", wire::kStderr, false)}),
+            "data: {\"timestamp\":7,\"stream\":\"stderr\",\"line\":\"a\\\"\\t\"}\n\n");
+  EXPECT_EQ(stdout_only.encode({part("e", wire::kStderr, false), part("a", wire::kStdout, false)}),
+            "event: output\ndata: {\"timestamp\":7,\"line\":\"a\"}\n\n");
+  EXPECT_EQ(stdout_only.encode({Line{.text = "gone", .unix_ms = 7, .gap = 12}}),
+            "event: output\ndata: {\"timestamp\":7,\"gap\":12,\"line\":\"gone\"}\n\n");
+  EXPECT_EQ(run.encode({part(std::string("\0\r\n", 3), wire::kStdout, false)}).find("\r"),
             std::string::npos);
+}
+
+TEST(LineEvents, ALineInPartsIsOneEventAndOthersWaitForItsEnd) {
+  LineEvents events({.with_stream = true});
+  EXPECT_EQ(events.encode({part("a", wire::kStdout, true)}),
+            "data: {\"timestamp\":7,\"stream\":\"stdout\",\"line\":\"a");
+  EXPECT_TRUE(events.in_event());
+  EXPECT_EQ(events.encode({part("err", wire::kStderr, false), part("b", wire::kStdout, true)}),
+            "b");
+  EXPECT_EQ(events.encode({part("c", wire::kStdout, false), part("d", wire::kStdout, false)}),
+            "c\"}\n\n"
+            "data: {\"timestamp\":7,\"stream\":\"stderr\",\"line\":\"err\"}\n\n"
+            "data: {\"timestamp\":7,\"stream\":\"stdout\",\"line\":\"d\"}\n\n");
+  EXPECT_FALSE(events.in_event());
+}
+
+TEST(LineEvents, WhatWaitsIsBounded) {
+  LineEvents events({.with_stream = true});
+  (void)events.encode({part("long", wire::kStdout, true)});
+  const std::string much(LineCutter::kMaxLine + 1, 'e');
+  const std::string said = events.encode({part(much, wire::kStderr, true)});
+  EXPECT_TRUE(said.starts_with("\"}\n\ndata: {\"timestamp\":7,\"stream\":\"stderr\",\"line\":\"e"));
+  EXPECT_TRUE(events.in_event());  // now the other one's
+  EXPECT_EQ(events.encode({part("", wire::kStderr, false)}), "\"}\n\n");
+  EXPECT_EQ(events.encode({part("rest", wire::kStdout, false)}),
+            "data: {\"timestamp\":7,\"stream\":\"stdout\",\"line\":\"rest\"}\n\n");
 }
 
 TEST(EncodeExit, TellsCodeOrSignal) {

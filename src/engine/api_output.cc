@@ -13,49 +13,30 @@ namespace {
 
 constexpr Millis kHeartbeat{15'000};     // proxies cut what is silent for longer
 constexpr Millis kCatchUpLimit{30'000};  // for output that the hand has already
-constexpr std::uint8_t kBoth = 0;
-
-// How lines look on a stream of events.
-struct Format {
-  std::string event;          // name of the event; empty: none
-  bool with_stream = false;   // each line says which stream it is of
-  std::uint8_t only = kBoth;  // lines of this stream; gaps are in all
-};
 
 std::uint8_t stream_of(std::string_view word) {
-  return word == "stdout" ? wire::kStdout : word == "stderr" ? wire::kStderr : kBoth;
-}
-
-std::string frames_of(const std::vector<Line>& lines, const Format& format) {
-  std::string out;
-  for (const Line& line : lines) {
-    if (format.only != kBoth && line.stream != format.only && !line.gap) continue;
-    // Not http::encode(): a line has no newline in it, and there may be hundreds of thousands.
-    if (!format.event.empty()) out += str("event: ", format.event, '\n');
-    out += str("data: ", encode_line(line, format.with_stream), "\n\n");
-  }
-  return out;
+  return word == "stdout" ? wire::kStdout : word == "stderr" ? wire::kStderr : LineFormat::kBoth;
 }
 
 // Writes what `source` has, to the process's end. `Source` has next(), as Attachment and Operation
 // do.
 template <class Source>
-Task<wire::ProcessInfo> relay(std::shared_ptr<Source> source, BodyWriter& out, Format format) {
+Task<wire::ProcessInfo> relay(std::shared_ptr<Source> source, BodyWriter& out, LineFormat format) {
   LineCutter cutter;
-  std::vector<Line> lines;
+  LineEvents events(std::move(format));
   for (;;) {
     auto event = co_await source->next(kHeartbeat);
     if (!event && event.error().code == Code::timeout) {
-      CO_TRY_DO(co_await out.write(": still here\n\n"));
+      if (!events.in_event()) CO_TRY_DO(co_await out.write(": still here\n\n"));
       continue;
     }
     if (!event) co_return std::move(event.error());
-    lines.clear();
+    std::vector<Line> lines;
     auto* exited = std::get_if<ExitedEvent>(&*event);
     if (auto* output = std::get_if<OutputEvent>(&*event)) cutter.add(*output, lines);
     if (auto* gap = std::get_if<GapEvent>(&*event)) cutter.add(*gap, lines);
     if (exited) cutter.end(lines);
-    std::string frames = frames_of(lines, format);
+    std::string frames = events.encode(std::move(lines));
     if (!frames.empty()) CO_TRY_DO(co_await out.write(std::move(frames)));
     if (exited) co_return std::move(exited->info);
   }
@@ -65,12 +46,12 @@ Task<void> stream_run(std::shared_ptr<Operation> operation, BodyWriter& out) {
   const wire::ProcessInfo& info = operation->info();
   CO_TRY_DO(co_await out.write(str(R"(data: {"pid":)", info.pid, R"(,"started_at":)",
                                    info.started_ms, R"(,"handle":)", info.handle, "}\n\n")));
-  CO_TRY(end, co_await relay(operation, out, Format{.with_stream = true}));
+  CO_TRY(end, co_await relay(operation, out, LineFormat{.with_stream = true}));
   co_return co_await out.write(str("data: ", encode_exit(end), "\n\n"));
 }
 
 Task<void> stream_follow(std::shared_ptr<HandLink> hand, std::shared_ptr<Attachment> attachment,
-                         Format format, BodyWriter& out) {
+                         LineFormat format, BodyWriter& out) {
   CO_TRY_DO(co_await relay(attachment, out, std::move(format)));
   (void)hand;  // kept for as long as its attachment is read
   co_return co_await out.write("event: eof\ndata: {}\n\n");
@@ -117,7 +98,7 @@ Reply get_output(ApiState& api, Request request) {
   std::string list;
   std::size_t count = 0;
   for (const Line& line : lines) {
-    if (only != kBoth && line.stream != only && !line.gap) continue;
+    if (only != LineFormat::kBoth && line.stream != only && !line.gap) continue;
     list += str(count++ ? "," : "", '"', json_escape(line.text), '"');
   }
   co_return http::json(
@@ -130,7 +111,7 @@ Reply follow_output(ApiState& api, Request request) {
   CO_TRY(info, co_await find_process(api, box, request.param("p")));
   // Without hold: a follower that sleeps stops nobody, it loses the middle and is told so.
   CO_TRY(attachment, co_await box.hand->attach(info.handle, false, 0));
-  Format format{.event = "output", .with_stream = only == kBoth, .only = only};
+  LineFormat format{.event = "output", .with_stream = only == LineFormat::kBoth, .only = only};
   co_return event_stream(
       [hand = box.hand, format, shared = std::shared_ptr<Attachment>(std::move(attachment))](
           BodyWriter& out) { return stream_follow(hand, shared, format, out); });

@@ -48,8 +48,11 @@ Reply delete_pool(ApiState& api, Request request) {
 
 Reply claim_from_pool(ApiState& api, Request request) {
   CO_TRY(wanted, wire::decode_claim(request.body));
+  const bool configured = !wanted.file_systems.empty();
   CO_TRY(record, co_await api.engine.claim(request.param("id"), std::move(wanted)));
-  co_return http::json(201, wire::encode_created(as_seen(std::move(record), request)));
+  record = as_seen(std::move(record), request);
+  co_return http::json(201, configured ? wire::encode_claimed_with_file_systems(record)
+                                       : wire::encode_created(record));
 }
 
 }  // namespace glovebox::engine

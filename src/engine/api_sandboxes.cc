@@ -109,8 +109,9 @@ Reply delete_sandbox(ApiState& api, Request request) {
 // ---- what comes later
 
 Reply comes_later(ApiState&, Request request) {
+  constexpr std::string_view kVersion = "/v1/";
   std::string_view what = request.path;
-  what.remove_prefix(what.rfind('/') + 1);
+  what.remove_prefix(what.rfind(kVersion) + kVersion.size());
   co_return Error{Code::unsupported,
                   str(request.method, " of `", what, "` comes with a later version"),
                   "NOT_IMPLEMENTED"};

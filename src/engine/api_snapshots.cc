@@ -23,7 +23,7 @@ Result<std::string> snapshot_param(const Request& request) {
 Reply take_snapshot(ApiState& api, Request request) {
   CO_TRY(sandbox, sandbox_param(request));
   CO_TRY(wanted, wire::decode_take_snapshot(request.body));
-  CO_TRY(record, co_await api.engine.snapshot(sandbox, std::move(wanted)));
+  CO_TRY(record, ended_is_a_state(co_await api.engine.snapshot(sandbox, std::move(wanted))));
   co_return http::json(202, wire::encode_snapshot_taken(record));
 }
 

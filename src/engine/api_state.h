@@ -81,6 +81,13 @@ using Reply = Task<http::Response>;
 // api_sandboxes.cc
 // The {sbx} of a lifecycle path, as far as it can be one.
 Result<std::string> sandbox_param(const http::Request& request);
+
+// To have ended is a wrong state like others for verbs that depend on it: 400, not 410.
+template <class T>
+Result<T> ended_is_a_state(Result<T> result) {
+  if (!result && result.error().code == Code::gone) result.error().code = Code::invalid;
+  return result;
+}
 Result<ListQuery> list_query(const http::Request& request);
 wire::SandboxRecord as_seen(wire::SandboxRecord record, const http::Request& request);
 Reply create_sandbox(ApiState& api, http::Request request);

@@ -37,7 +37,8 @@ constexpr std::string_view kBaseNames[] = {"tensorlake/ubuntu-minimal",
                                            "tensorlake/ubuntu-vnc",
                                            "ubuntu-minimal",
                                            "ubuntu-systemd",
-                                           "debian-minimal"};
+                                           "debian-minimal",
+                                           "ubuntu-vnc"};
 
 Result<std::vector<std::string>> names_in(int directory) {
   Fd fd(::openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));

@@ -112,6 +112,8 @@ struct SandboxRecord {
 // `id` and never `sandbox_id` beside it: both in one record break the official parser.
 std::string encode_record(const SandboxRecord& record);   // get, list members, update
 std::string encode_created(const SandboxRecord& record);  // create: `sandbox_id`
+// A claim that named file systems: clients delete a sandbox that doesn't say that it has them.
+std::string encode_claimed_with_file_systems(const SandboxRecord& record);
 std::string encode_list(const std::vector<SandboxRecord>& records, const std::string& next,
                         const std::string& previous);
 // The same of terminated ones, with `archived_at`.

@@ -222,6 +222,10 @@ def refused_by_name(api, check):
             reply = api.call("POST", "/sandboxes", {member: value})
             reply.refused(501, "NOT_IMPLEMENTED")
             assert member in reply.json["error"], f"{member}: {reply!r}"
+        for prefix in ("/platform/v1", "/platform/v1/organizations/o/projects/p"):
+            reply = api.call("POST", f"{prefix}/sandbox-templates", {"name": "x", "dockerfile": "FROM scratch"})
+            reply.refused(501, "NOT_IMPLEMENTED")
+            assert "sandbox-templates" in reply.json["error"], repr(reply)
         reply = api.call("POST", "/sandboxes", {"image": "no-such-image"})
         assert reply.status in (400, 404, 422) and "no-such-image" in reply.json["error"], repr(reply)
 

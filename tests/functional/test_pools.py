@@ -105,6 +105,7 @@ def furnished(api, check):
     with check("a claim brings volumes, a name and a timeout of its own; it is still one of those that were ready"):
         before = is_warm(api, pool, 1)
         made = claim(api, pool, body={"file_systems": asked, "name": "claimed", "timeout_secs": 77}).expect(201).json
+        assert made["claim_configuration_applied"] is True, made  # clients delete the sandbox of an answer without it
         equal([made["sandbox_id"]], before)
         record = api.get("claimed")
         equal((record["id"], record["timeout_secs"]), (made["sandbox_id"], 77))

@@ -76,9 +76,10 @@ def running(box, check):
         ran = box.sh("head -c 20000000 /dev/zero | tr '\\0' x | fold -w 99; echo; echo done")
         equal(sum(len(f["line"]) for f in ran.lines), 20_000_000 + 4)
 
-    with check("a single line of 3 MB arrives"):
-        ran = box.sh("head -c 3000000 /dev/zero | tr '\\0' y; echo")
-        equal(sum(len(f["line"]) for f in ran.lines), 3_000_000)
+    with check("a single line of 3 MB arrives as one line, and what stderr says meanwhile is kept"):
+        ran = box.sh("head -c 2000000 /dev/zero | tr '\\0' y; echo aside >&2; head -c 1000000 /dev/zero | tr '\\0' z; echo; echo next")
+        equal([(f["stream"], len(f["line"])) for f in ran.lines if f["stream"] == "stdout"], [("stdout", 3_000_000), ("stdout", 4)])
+        equal([f["line"] for f in ran.lines if f["stream"] == "stderr"], ["aside"])
 
     with check("a hundred runs at once all answer"):
         with concurrent.futures.ThreadPoolExecutor(32) as pool:

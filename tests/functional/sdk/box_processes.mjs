@@ -19,7 +19,7 @@ await check("run: stdout, stderr, exit code, environment, directory, user", asyn
 await check("run: large output, long lines, odd bytes, no newline at the end", async () => {
   const big = await sh(box, "head -c 3000000 /dev/zero | tr '\\0' x; echo; seq 20000; printf 'ä€😀'");
   const lines = big.stdout.split("\n").filter(Boolean);
-  assert.equal(lines.filter((l) => /^x+$/.test(l)).join("").length, 3_000_000);
+  assert.equal(lines[0].length, 3_000_000);
   assert.ok(lines.includes("20000") && lines.at(-1).endsWith("ä€😀"));
   assert.equal((await sh(box, "printf '\\xff\\xfe'")).stdout.trimEnd(), "\ufffd\ufffd");
   assert.equal((await box.run("true")).stdout, "");
