@@ -499,12 +499,16 @@ class Glovebox:
 
     # --- what tests ask ---
 
+    def command(self, *words):
+        """(arguments, environment) of the command line as a client of this instance."""
+        return [self.program, *words], {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": os.path.dirname(self.state), "LANG": "C.UTF-8",
+                                        "GLOVEBOX_STATE": self.state, "GLOVEBOX_CONFIG": self.config}
+
     def cli(self, *words, input=None, timeout=120, environment=None, text=True):
-        """Runs the command line as a client of this instance."""
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": os.path.dirname(self.state), "LANG": "C.UTF-8",
-                       "GLOVEBOX_STATE": self.state, "GLOVEBOX_CONFIG": self.config, **(environment or {})}
-        return subprocess.run([self.program, *words], input=input, stdin=None if input is not None else subprocess.DEVNULL,
-                              capture_output=True, text=text, timeout=timeout, env=environment)
+        """Runs it to its end."""
+        command, own = self.command(*words)
+        return subprocess.run(command, input=input, stdin=None if input is not None else subprocess.DEVNULL,
+                              capture_output=True, text=text, timeout=timeout, env={**own, **(environment or {})})
 
     def create(self, **spec):
         return Box(self, self.api.post(SANDBOXES, spec).expect(200, 201).json)
