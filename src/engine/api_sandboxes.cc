@@ -74,8 +74,13 @@ Result<std::string> sandbox_param(const Request& request) {
 Reply create_sandbox(ApiState& api, Request request) {
   CO_TRY_DO(check_space(request));
   CO_TRY(create, wire::decode_create(request.body));
-  CO_TRY(record, co_await api.engine.create(std::move(create)));
-  co_return http::json(201, wire::encode_created(as_seen(std::move(record), request)));
+  const std::string snapshot = create.snapshot_id;
+  auto record = co_await api.engine.create(std::move(create));
+  // It may have been deleted while its files were copied: the error is about the copy then.
+  if (!record && !snapshot.empty())
+    if (auto there = api.engine.get_snapshot(snapshot); !there) co_return std::move(there.error());
+  if (!record) co_return std::move(record.error());
+  co_return http::json(201, wire::encode_created(as_seen(std::move(*record), request)));
 }
 
 Reply list_sandboxes(ApiState& api, Request request) {

@@ -70,6 +70,19 @@ def test_take_and_restore(tmp):
             snapshots.delete(second["id"]).refused(404, "SNAPSHOT_NOT_FOUND")
             same_size = api.create(snapshot_id=third["id"])
             equal(same_size.sh("cat /data/one").stdout, "changed")
+        with check("deleted while eight are made of it: each is made whole, or says that the snapshot is gone"):
+            for _ in range(3):
+                doomed = snapshots.take(restored.id)["id"]
+                with concurrent.futures.ThreadPoolExecutor(9) as pool:
+                    making = [pool.submit(api.call, "POST", "/sandboxes", {"snapshot_id": doomed}) for _ in range(8)]
+                    pool.submit(snapshots.delete, doomed).result().expect(204)
+                for answer in (made.result() for made in making):
+                    if answer.status == 201:
+                        whole = api.box(answer.json["sandbox_id"])
+                        equal(whole.sh("cat /data/one").stdout, "changed")
+                        whole.delete().expect(204)
+                    else:
+                        answer.refused(404, "SNAPSHOT_NOT_FOUND")
         with check("a suspended one: the official call is refused, ours keeps what was written last and does not wake it"):
             restored.sh("echo last > /data/last").ok()
             running = ticking(restored)
