@@ -112,7 +112,7 @@ Task<std::vector<std::string>> Core::copy_files(std::string snapshot, int times)
     return ok;
   };
   auto copied = co_await pool.run(std::move(copy));
-  if (copied) copied = fault("create.after_copies");
+  if (copied) copied = fault("copy.after_files");
   if (!copied) log::warn("sandbox.copy", {{"snapshot", snapshot}, {"error", copied.error().what}});
   co_return std::move(*ids);
 }

@@ -129,7 +129,7 @@ def test_random_moments(tmp):
         same(gb, counts, "after all rounds")
 
 
-ELSEWHERE = {"cold", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume", "import"}  # verbs with a crash test of their own
+ELSEWHERE = {"cold", "copy", "pool", "resume", "suspend", "snapshot", "unsnapshot", "rollback", "image", "volume", "import"}  # verbs with a crash test of their own
 
 
 def settle(gb, limit=30):

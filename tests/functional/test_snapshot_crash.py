@@ -8,7 +8,7 @@ from harness import Glovebox, run
 from life import frozen, state, suspend
 from support import Checks, Owned, api_of, equal, eventually, note
 
-VERBS = ("snapshot", "unsnapshot", "rollback", "create", "import")
+VERBS = ("snapshot", "unsnapshot", "rollback", "create", "copy", "import")
 
 
 def held(gb):
@@ -64,14 +64,14 @@ def walk(gb, point, action, box, base, exported, asleep=False):
         "snapshot": lambda: api.call("POST", f"/sandboxes/{box}/snapshot", {"suspended": asleep}),
         "unsnapshot": lambda: api.call("DELETE", f"/snapshots/{victim}"),
         "rollback": lambda: api.call("POST", f"/sandboxes/{box}/rollback", {"snapshot_id": base}),
-        "create": lambda: api.call("POST", f"/sandboxes/{box}/copy?times=2"),
+        **dict.fromkeys(("create", "copy"), lambda: api.call("POST", f"/sandboxes/{box}/copy?times=2")),
         "import": lambda: api.call("POST", "/snapshots/import", exported),
     }[verb])
     if action == "kill":
         eventually(lambda: "killed by SIGKILL" in gb.log()[seen:], 20, f"the engine died at {point} (it answered {reply!r})")
         assert reply is None or reply.status >= 500, f"died, and yet answered {reply!r}"
     else:
-        assert reply is not None and (reply.status >= 400 or verb in ("create", "rollback")), f"failed, and yet answered {reply!r}"
+        assert reply is not None and (reply.status >= 400 or verb in ("create", "copy", "rollback")), f"failed, and yet answered {reply!r}"
     gb.down()
     gb.environment = {}
     gb.start()
