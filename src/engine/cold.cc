@@ -88,14 +88,12 @@ Task<void> Core::launch_cold(std::shared_ptr<Box> box) {
   ranges_taken.erase(std::exchange(box->base, base));
   CO_TRY_DO(records->set_base(id, base), "note");
   CO_FAULT("cold.after_base");
-  auto limit = [this, id](std::int64_t mb) -> std::function<Result<void>()> {
-    return [this, id, mb] { return storage->limit_upper(id, mb); };
+  // start() sets it back once all is mounted; who dies between leaves that to the next start.
+  std::function<Result<void>()> more = [this, id, mb = box->record.resources.disk_mb] {
+    return storage->limit_upper(id, mb + kMbToStart);
   };
-  // Nothing of it runs until the limit is back; who dies between leaves it to the next start.
-  const auto disk_mb = box->record.resources.disk_mb;
-  CO_TRY_DO(co_await pool.run(limit(disk_mb + kMbToStart)), "room to start");
+  CO_TRY_DO(co_await pool.run(std::move(more)), "room to start");
   CO_TRY_DO(co_await prepare({id, base}, box->plan));
-  CO_TRY_DO(co_await pool.run(limit(disk_mb)), "disk limit");
   CO_FAULT("cold.after_prepare");
   box->link.reset();
   box->life.frozen = false;

@@ -180,14 +180,6 @@ Task<void> Core::launch(std::shared_ptr<Box> box, BoxPlan plan) {
 
 Task<void> Core::start(std::shared_ptr<Box> box) {
   const wire::SandboxRecord& record = box->record;
-  // What blanks have is the usual limit, above no files but their own.
-  if (!box->plan.snapshot.empty() || !box->plan.image->upper.empty() ||
-      record.resources.disk_mb != wire::Resources().disk_mb) {
-    std::function<Result<void>()> limit = [this, id = record.id, mb = record.resources.disk_mb] {
-      return storage->limit_upper(id, mb);
-    };
-    CO_TRY_DO(co_await pool.run(std::move(limit)), "disk limit");
-  }
   CO_TRY(listener, sys::listen_unix(path(hand_socket(record.id)), SOCK_STREAM));
   CO_FAULT("create.after_socket");
   CO_TRY_DO(co_await attach_network(box));
@@ -200,6 +192,15 @@ Task<void> Core::start(std::shared_ptr<Box> box) {
   box->pid = static_cast<pid_t>(pid);
   box->record.host_generation = box->plan.image->host_generation;
   box->record.inside_version.clear();
+  // Now that all is mounted and nothing of the tenant runs. What blanks have is the usual limit,
+  // above no files but their own.
+  if (!box->plan.snapshot.empty() || !box->plan.image->upper.empty() || record.tier == kCold ||
+      record.resources.disk_mb != wire::Resources().disk_mb) {
+    std::function<Result<void>()> limit = [this, id = record.id, mb = record.resources.disk_mb] {
+      return storage->limit_upper(id, mb);
+    };
+    CO_TRY_DO(co_await pool.run(std::move(limit)), "disk limit");
+  }
   CO_FAULT("create.after_launch");
   CO_TRY_DO(co_await mount_volumes(box, record.file_systems));
   CO_FAULT("create.after_volumes");
