@@ -3,6 +3,7 @@ labels: privileged timeout=900
 """
 import base64
 import concurrent.futures
+import contextlib
 import http.client
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import threading
 import time
 
+from crashes import helpers
 from faults import attempt, fault_points
 from harness import Glovebox, run
 from support import Checks, Owned, api_of, equal, eventually, note, slurp, start_time
@@ -272,19 +274,14 @@ def test_helper_killed(tmp):
         job = box.start("/bin/bash", "-c", "for i in $(seq 100000); do echo tick $i; sleep 0.02; done")
         box.tool("bash", command="X=1")
 
-        def helpers():
-            """Of the box's processes those of the tenant's cgroup that run the hand's program: at rest the helper, a blank, those between tool calls."""
-            found = []
-            for pid in owned.in_cgroup(box.id):
-                line = slurp(f"/proc/{pid}/cgroup").decode()
-                if f"{box.id}/user" in line and "glovebox-hand" in (os.readlink(f"/proc/{pid}/exe") if os.path.exists(f"/proc/{pid}/exe") else ""):
-                    found.append(pid)
-            return found
+        def kill(pids):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):  # at rest there are more than the helper, and they come and go
+                    os.kill(pid, signal.SIGKILL)
 
         with check("the helper is found, dies, and commands, files and tools go on"):
             for _ in range(10):
-                for pid in eventually(helpers, 10, "a helper"):
-                    os.kill(pid, signal.SIGKILL)
+                kill(eventually(lambda: helpers(gb, box.id), 10, "a helper"))
                 equal(eventually(lambda: box.sh("echo new").stdout == "new", 20, "a new command"), True)
                 box.write("/tmp/f", "content")
                 equal(box.read("/tmp/f"), b"content")
@@ -294,8 +291,7 @@ def test_helper_killed(tmp):
             note(f"GLOVEBOX_SEED={SEED}")
             for i in range(40):
                 if choice.random() < 0.6:
-                    for pid in helpers():
-                        os.kill(pid, signal.SIGKILL)
+                    kill(helpers(gb, box.id))
                 try:
                     done = box.sh(f"echo {i} >> /tmp/ran; echo {i}", wait=30)
                     assert done.stdout in (str(i), ""), repr(done)
@@ -311,13 +307,12 @@ def test_helper_killed(tmp):
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 call = pool.submit(lambda: box.call("POST", "/tools/bash", {"command": "sleep 5; echo late", "timeout_ms": 20000}))
                 eventually(lambda: len(owned.in_cgroup(box.id)) > 3, 10, "the call runs")
-                for pid in helpers():
-                    os.kill(pid, signal.SIGKILL)
+                kill(helpers(gb, box.id))
                 reply = call.result(timeout=60)
                 assert reply.status == 200 and reply.json["content"] or reply.status >= 400, repr(reply)
             equal(eventually(lambda: box.tool("bash", command="echo fine")["content"] == "fine", 30, "fine"), True)
         with check("no helpers pile up"):
-            eventually(lambda: len(helpers()) <= 4, 20, "one helper, one blank, two tool processes between calls")
+            eventually(lambda: len(helpers(gb, box.id)) <= 4, 20, "one helper, one blank, two tool processes between calls")
         box.delete().expect(200, 202, 204)
         check.done()
 
