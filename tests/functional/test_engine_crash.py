@@ -16,7 +16,7 @@ import time
 from crashes import helpers
 from faults import attempt, fault_points
 from harness import Glovebox, run
-from support import Checks, Owned, api_of, equal, eventually, note, slurp, start_time
+from support import Checks, Owned, api_of, equal, eventually, note, start_time
 
 SEED = int(os.environ.get("GLOVEBOX_SEED", random.randrange(1 << 30)))
 
