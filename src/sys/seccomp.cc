@@ -123,13 +123,15 @@ Program no_core_limit(unsigned resource, bool only_if_given) {
   return program;
 }
 
-// A volume is a directory of a btrfs file system: of what that offers beside files only the cloning
-// of their bytes. Subvolumes within would count in nobody's quota and outlive their volume.
+// /workspace, /tmp and volumes are directories of one btrfs file system. Of what that offers beside
+// files the tenant gets nothing: subvolumes within would count in nobody's quota and outlive their
+// volume, and a clone of bytes costs the quota that it goes into nothing. Who asks for one is told
+// what file systems without it say, and copies.
 Program judge_ioctl() {
   constexpr Word kType = 0xff00, kBtrfs = 0x9400;
   Program program{load_argument(1), BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kType)};
-  add(program, if_equal(kBtrfs, judge_argument(1, {FICLONE, FICLONERANGE, FIDEDUPERANGE}, kAllow,
-                                               refuse(ENOTTY))));
+  add(program, if_equal(kBtrfs, judge_argument(1, {FICLONE, FICLONERANGE, FIDEDUPERANGE},
+                                               refuse(EOPNOTSUPP), refuse(ENOTTY))));
   add(program, judge_argument(1, {TIOCSTI, TIOCLINUX, TIOCSETD}, refuse(EPERM), kAllow));
   return program;
 }
@@ -143,6 +145,8 @@ Program judged_calls() {
   add(body, if_equal(SYS_personality, judge_argument(0, {PER_LINUX, ADDR_NO_RANDOMIZE, 0xffffffff},
                                                      kAllow, refuse(EPERM))));
   add(body, if_equal(SYS_ioctl, judge_ioctl()));
+  // It clones where it can. Every program must know what to do between two file systems.
+  add(body, if_equal(SYS_copy_file_range, {answer(refuse(EXDEV))}));
 #ifdef SYS_setrlimit
   add(body, if_equal(SYS_setrlimit, no_core_limit(0, false)));
 #endif

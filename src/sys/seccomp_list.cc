@@ -50,7 +50,7 @@ const std::vector<Group>& allowed() {
        {"setxattr", "lsetxattr", "fsetxattr", "getxattr", "lgetxattr", "fgetxattr", "listxattr",
         "llistxattr", "flistxattr", "removexattr", "lremovexattr", "fremovexattr"}},
       {"move bytes inside the kernel between the box's own descriptors",
-       {"sendfile", "sendfile64", "copy_file_range", "splice", "tee"}},
+       {"sendfile", "sendfile64", "splice", "tee"}},
       {"flush; slow at worst, and each box has a file system of its own", {"sync", "syncfs"}},
       {"package managers and tests enter a root of their own; the directory tree does not grow by "
        "it",
@@ -241,8 +241,10 @@ constexpr FilterRule kArguments[] = {
      "all but the plain one, no address randomization (debuggers) and asking: old ones weaken "
      "memory; EPERM"},
     {"ioctl",
-     "TIOCSTI and TIOCLINUX type into somebody else's terminal, TIOCSETD loads line disciplines; "
-     "EPERM"},
+     "TIOCSTI and TIOCLINUX type into somebody else's terminal, TIOCSETD loads line disciplines: "
+     "EPERM; clones of bytes cost no quota: EOPNOTSUPP; all else of btrfs: ENOTTY"},
+    {"copy_file_range",
+     "clones bytes, as the ioctl does; EXDEV, and programs read and write: not all know ENOSYS"},
     {"setrlimit",
      "core files: their limit keeps the host's crash handler from being run; nothing is done, "
      "and no error told"},

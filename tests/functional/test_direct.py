@@ -45,6 +45,15 @@ def test_as_before(tmp):
                 mv /root/big /workspace/big; mv /workspace/big /tmp/big; mv /tmp/big /home/big; [ "$(sha256sum < /home/big)" = "$sum" ]
                 cp -a /workspace/deep /root/tree; mv /root/tree /tmp/tree; [ "$(cat /tmp/tree/one)" = one ]; rm -r /tmp/tree /home/big
                 mv /workspace/deep/er /workspace/er; rmdir /workspace/er; mkdir /workspace/deep/er""").ok()
+        with check("programs that like to share bytes copy them: cp, install, Python, git"):
+            box.sh('''set -e; cd /workspace; mkdir copies; head -c 3000000 /dev/urandom > copies/of; cp copies/of copies/cp; cp --sparse=always copies/of /tmp/cp
+                install -m 600 copies/of copies/install; mv /tmp/cp copies/mv; cp -a copies/mv /tmp/mv; mv copies/mv /tmp/mv
+                python3 -c 'import shutil; [shutil.copy(a, b) for a, b in (("copies/of", "copies/py"), ("/tmp/mv", "copies/back"))]; shutil.copytree("copies", "/tmp/tree")'
+                for one in copies/* /tmp/tree/*; do cmp copies/of $one; done
+                git init -q /tmp/git; cd /tmp/git; cp /workspace/copies/of .; git add of; git -c user.name=a -c user.email=a@b commit -qm one
+                git clone -q . /workspace/copies/git; git clone -q --local . /tmp/git2; git clone -q --local --no-hardlinks . /workspace/copies/git3
+                cmp of /workspace/copies/git/of; cmp of /tmp/git2/of; cmp of /workspace/copies/git3/of
+                rm -rf /workspace/copies /tmp/tree /tmp/mv /tmp/git /tmp/git2''').ok()
         with check("root inside can neither move, remove, nor unmount them, and makes no devices there"):
             box.sh("mv /workspace /elsewhere && exit 1; rmdir /tmp && exit 1; umount /workspace && exit 1; mount -o remount,suid /tmp && exit 1; "
                    "mknod /tmp/null c 1 3 && exit 1; cp /bin/true /tmp/t && chmod 6755 /tmp/t; exit 0").ok()

@@ -27,6 +27,15 @@ def test_volumes(tmp):
             equal(box.sh("cat /ro/note").ok().stdout, "kept\nmore\n")
             ran = box.sh("echo x > /ro/new || mount -o remount,rw /ro || umount /ro")
             assert ran.exit_code != 0, ran
+        with check("what is copied into it counts as if it were written: no bytes are shared with other files"):
+            box = gb_box(gb, second.id)
+            box.sh("head -c 20000000 /dev/urandom > /workspace/some && cp /workspace/some /somewhere/deep/ && cmp /workspace/some /somewhere/deep/some").ok()
+            box.sh("rm /somewhere/deep/some; sync; head -c 100000000 /dev/zero > /workspace/much").ok()
+            ran = box.sh("cp /workspace/much /somewhere/deep/much 2>&1")
+            assert ran.exit_code != 0 and "quota" in ran.stdout.lower(), ran
+            ran = box.sh("cp --reflink=always /workspace/some /workspace/other 2>&1")
+            assert ran.exit_code != 0 and "not supported" in ran.stdout, ran
+            box.sh("rm /workspace/* /somewhere/deep/much; sync").ok()
         with check("no set-id program, no device, and no more than its size"):
             box = gb_box(gb, second.id)
             ran = box.sh("cp /usr/bin/id /somewhere/deep/id; chmod 6755 /somewhere/deep/id; chown root /somewhere/deep/id")
