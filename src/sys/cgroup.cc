@@ -137,10 +137,20 @@ std::vector<std::string> hierarchies(const CgroupRoots& roots) {
   return all;
 }
 
+// A process that was just reaped counts until the kernel has switched away from it (from 6.19 on):
+// EBUSY for a moment.
+Result<void> write_once_empty(const std::string& path, std::string_view value) {
+  for (int tries = 100;; --tries) {
+    auto written = write_control(path, value);
+    if (written || written.error().tag != "EBUSY" || tries == 0) return written;
+    ::usleep(1000);
+  }
+}
+
 Result<void> enable_controllers(const CgroupRoots& roots, const std::string& group) {
   for (const char* controller : kControllers) {
     if (has_word(roots.missing, controller)) continue;
-    TRY_DO(write_control(group + "/cgroup.subtree_control", str("+", controller)), "hand the ",
+    TRY_DO(write_once_empty(group + "/cgroup.subtree_control", str("+", controller)), "hand the ",
            controller, " controller down from ", group);
   }
   return ok;
