@@ -1,5 +1,8 @@
 // What is made of snapshots: new sandboxes, copies of one, and a sandbox put back to where it was.
 
+#include <algorithm>
+#include <ranges>
+
 #include "base/fault.h"
 #include "base/log.h"
 #include "engine/finish.h"
@@ -100,13 +103,20 @@ Task<std::vector<wire::SandboxRecord>> Core::copy(std::string id_or_name, int ti
 
 // All copies before anything is written to one: each is a commit of the pool, and the first write
 // to a copy makes the next commit count anew who shares the tree of all its files. What could not
-// be copied has no id; its create tries again, and says why.
+// be copied, or has no room as a sandbox, has no id; its create tries again, and says why.
 Task<std::vector<std::string>> Core::copy_files(std::string snapshot, int times) {
   auto ids = std::make_shared<std::vector<std::string>>(times);
-  std::function<Result<void>()> copy = [this, ids, snapshot]() -> Result<void> {
-    for (std::string& id : *ids) {
+  const int places = options.max_sandboxes - static_cast<int>(boxes.size() + arriving);
+  const int ahead = std::clamp(places, 0, times);
+  std::function<Result<void>()> copy = [this, ids, snapshot, ahead]() -> Result<void> {
+    for (std::string& id : *ids | std::views::take(ahead)) {
       std::string fresh = new_id();
-      TRY_DO(storage->copy_upper(fresh, snapshot));
+      if (auto copied = storage->copy_upper(fresh, snapshot); !copied) {
+        // Nobody else knows of it; what stays now goes with the next start.
+        if (auto gone = storage->remove_upper(fresh); !gone)
+          log::warn("sandbox.copy", {{"left", fresh}, {"error", gone.error().what}});
+        return copied;
+      }
       id = std::move(fresh);
     }
     return ok;

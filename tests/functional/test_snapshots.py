@@ -2,8 +2,10 @@
 labels: privileged timeout=300
 """
 import concurrent.futures
+import fcntl
 import json
 import os
+import struct
 import threading
 import time
 
@@ -11,6 +13,8 @@ from harness import Glovebox, run
 from life import frozen, restart_machine, state, suspend, ticking, ticks
 from snapshots import Snapshots, fill, same_files
 from support import Checks, Owned, api_of, equal, eventually, note
+
+BTRFS_IOC_INO_LOOKUP = 0xD0009412
 
 
 def test_take_and_restore(tmp):
@@ -195,7 +199,23 @@ def test_copies(tmp):
             equal(sorted(m["status"] for m in members), ["failed"] * 2 + ["running"] * room)
             assert all("limit" in m["error_details"] for m in members if m["status"] == "failed"), members
             eventually(lambda: not without_processes(gb), 20, "the files of those that did not fit to be gone")
+        with check("no files are copied for those that cannot fit"):
+            before = tree_id(gb, snapshots.take(copies[0].id)["id"])
+            equal({m["status"] for m in snapshots.copy("source", 128)["sandboxes"]}, {"failed"})
+            made = tree_id(gb, snapshots.take(copies[0].id)["id"]) - before
+            assert made < 100, f"{made} subvolumes for nothing"
         check.done()
+
+
+def tree_id(gb, snapshot):
+    """The number of its subvolume: btrfs counts them up."""
+    asked = bytearray(struct.pack("QQ4080x", 0, 256))
+    fd = os.open(gb.engine_path("pool", "snapshots", snapshot), os.O_RDONLY)
+    try:
+        fcntl.ioctl(fd, BTRFS_IOC_INO_LOOKUP, asked)
+    finally:
+        os.close(fd)
+    return struct.unpack_from("Q", asked)[0]
 
 
 def without_processes(gb):
