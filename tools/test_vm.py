@@ -18,7 +18,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PLACE = os.path.join(ROOT, "build-vm")
 BASE, DISK, LOG = (os.path.join(PLACE, name) for name in ("root", "disk.img", "console.log"))
 PROGRAMS = ("glovebox", "glovebox-hand", "glovebox-image", "glovebox-unpack", "glovebox-worker")
-USUAL = ("lifecycle", "canaries", "abuse_a", "abuse_b", "processes", "snapshots", "suspend", "pools", "volumes", "network", "image_build", "engine_crash")
+USUAL = ("lifecycle", "canaries", "abuse_a", "abuse_b", "processes", "snapshots", "suspend", "cold", "pools", "volumes", "direct", "network", "image_build", "engine_crash")
 PACKAGES = ("linux-image-cloud-amd64", "systemd-sysv", "udev", "dbus", "kmod", "python3", "btrfs-progs", "nftables", "iproute2", "procps", "psmisc",
             "util-linux", "openssl", "ca-certificates", "curl", "git", "gcc", "libc6-dev", "bash")
 NEEDS = {"mmdebstrap": "mmdebstrap", "qemu-system-x86_64": "qemu-system-x86", "mkfs.ext4": "e2fsprogs", "strip": "binutils"}
