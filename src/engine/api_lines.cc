@@ -71,7 +71,7 @@ std::string LineEvents::encode(std::vector<Line> lines) {
 
 void LineEvents::put(Line line, std::string& out) {
   if (in_event() && line.stream != open_) {
-    waiting_bytes_ += line.text.size();
+    waiting_bytes_ += sizeof(Line) + line.text.size();  // an empty line costs memory as well
     waiting_.push_back(std::move(line));
     if (waiting_bytes_ > LineCutter::kMaxLine) end_event(out);
     return;

@@ -58,7 +58,8 @@ struct LineFormat {
 // Lines as events, one each: {"line":…,"timestamp":…,"stream":"stdout"} and, of a gap, "gap":
 // bytes. A client puts newlines between events, so a line that comes in parts must be one event
 // nonetheless: it is sent as the parts come, and costs no more memory than one of them. What the
-// other stream says meanwhile waits for its end, up to kMaxLine; then the event is ended early.
+// other stream says meanwhile waits for its end, in at most kMaxLine bytes of memory; then the
+// event is ended early.
 class LineEvents {
  public:
   explicit LineEvents(LineFormat format) : format_(std::move(format)) {}
@@ -72,7 +73,7 @@ class LineEvents {
   const LineFormat format_;
   std::uint8_t open_ = kNone;  // the stream whose line is being sent
   std::vector<Line> waiting_;
-  std::size_t waiting_bytes_ = 0;
+  std::size_t waiting_bytes_ = 0;  // of memory, not of text alone
 };
 
 // {"exit_code":N} or {"signal":N}, and what was special about it.

@@ -140,6 +140,21 @@ TEST(LineEvents, WhatWaitsIsBounded) {
             "data: {\"timestamp\":7,\"stream\":\"stdout\",\"line\":\"rest\"}\n\n");
 }
 
+TEST(LineEvents, LinesWithoutTextAreBoundedAsWell) {
+  LineEvents events({.with_stream = true});
+  (void)events.encode({part("long", wire::kStdout, true)});
+  std::size_t waiting = 0;
+  std::string said;
+  for (; said.empty() && waiting * sizeof(Line) <= LineCutter::kMaxLine; ++waiting)
+    said = events.encode({part("", wire::kStderr, false)});
+  EXPECT_TRUE(
+      said.starts_with("\"}\n\ndata: {\"timestamp\":7,\"stream\":\"stderr\",\"line\":\"\"}\n\n"));
+  EXPECT_FALSE(events.in_event());
+  // And what waits is counted anew from there.
+  EXPECT_EQ(events.encode({part("rest", wire::kStdout, true), part("", wire::kStderr, false)}),
+            "data: {\"timestamp\":7,\"stream\":\"stdout\",\"line\":\"rest");
+}
+
 TEST(EncodeExit, TellsCodeOrSignal) {
   wire::ProcessInfo info;
   info.status = wire::Status::exited;

@@ -65,6 +65,17 @@ Response event_stream(std::function<Task<void>(BodyWriter&)> stream) {
   return response;
 }
 
+// To a list in JSON; gives how many of them are of that stream.
+std::size_t add_lines(const std::vector<Line>& lines, std::uint8_t only, std::string& list) {
+  std::size_t count = 0;
+  for (const Line& line : lines) {
+    if (only != LineFormat::kBoth && line.stream != only && !line.gap) continue;
+    list += str(list.empty() ? "" : ",", '"', json_escape(line.text), '"');
+    ++count;
+  }
+  return count;
+}
+
 // The last (or last but `skip`) part of the path: handlers of three paths ask which it was.
 std::string_view part_of(std::string_view path, int skip) {
   for (; skip > 0; --skip) path = path.substr(0, path.rfind('/'));
@@ -81,9 +92,11 @@ Reply get_output(ApiState& api, Request request) {
   // Up to where it was when we asked: a process that goes on writing must not keep us.
   const std::uint64_t until = attachment->info().output_end;
   LineCutter cutter;
-  std::vector<Line> lines;
+  std::string list;
+  std::size_t count = 0;
   for (std::uint64_t at = 0; at < until;) {
     CO_TRY(event, co_await attachment->next(kCatchUpLimit));
+    std::vector<Line> lines;
     if (auto* output = std::get_if<OutputEvent>(&event)) {
       cutter.add(*output, lines);
       at = output->offset + output->bytes.size();
@@ -93,14 +106,12 @@ Reply get_output(ApiState& api, Request request) {
     } else {
       break;
     }
+    // A line is text at once: many empty ones would take a hundred times what was kept.
+    count += add_lines(lines, only, list);
   }
-  cutter.end(lines);
-  std::string list;
-  std::size_t count = 0;
-  for (const Line& line : lines) {
-    if (only != LineFormat::kBoth && line.stream != only && !line.gap) continue;
-    list += str(count++ ? "," : "", '"', json_escape(line.text), '"');
-  }
+  std::vector<Line> rest;
+  cutter.end(rest);
+  count += add_lines(rest, only, list);
   co_return http::json(
       200, str(R"({"pid":)", info.pid, R"(,"lines":[)", list, R"(],"line_count":)", count, '}'));
 }
