@@ -127,6 +127,17 @@ def test_build(tmp):
             equal(json.loads(done.stdout)["name"], "folder:1")
             assert "folder:1" in gb.cli("image", "ls").stdout
             equal(gb.cli("image", "rm", "folder:1").returncode, 0)
+        with check("what a client of the platform keeps beside its context may be long, and nonsense"):
+            path = "/platform/v1/sandbox-template-builds"
+            made = api.call("POST", path, {"name": "noted:1", "dockerfile": "FROM shell:1\nRUN echo noted > /noted\n"}).expect(200, 201).json
+            builder = gb_box(gb, api.create(image=made["builder"]["image"]).id)
+            folder = "/var/lib/tensorlake/rootfs-builder/build"
+            builder.sh(f"mkdir -p {folder}/context && head -c 200000 /dev/zero | tr '\\0' x > {folder}/spec.json").ok()
+            builder.sh(f"{made['builder']['command']} --metadata-out /tmp/made", timeout=60).ok()
+            noted = api.call("POST", f"{path}/{made['buildId']}/complete", {}).expect(200).json
+            equal(json.loads(builder.sh("cat /tmp/made").stdout)["snapshot_id"], noted["id"])
+            builder.delete()
+            api.call("DELETE", "/images/noted:1").expect(200, 204)
         with check("who goes away ends the build, and nothing of it stays"):
             events = api.events("POST", "/images/builds", {"name": "slow:1", "dockerfile": "FROM shell:1\nRUN echo begun; sleep 1000\n"}, timeout=60)
             for _, data in events:
