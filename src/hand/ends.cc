@@ -84,6 +84,7 @@ void Hand::ended(Process& process, const siginfo_t& info) {
   leader_gone(process);
   read_output(process, process.out, wire::kStdout);
   read_output(process, process.err, wire::kStderr);
+  (void)has_unread(process);
   check_drained(process);
   if (!process.forgotten) ended_.push_back(process.info.handle);
   forget_oldest();
@@ -123,9 +124,12 @@ void Hand::starter_gone(Process& process) {
   }
 }
 
-// Of an unlisted program: nobody else can have been told of it.
+// Of an unlisted program: nobody else can have been told of it, nor can anybody end what it left
+// behind. That goes with it, and what has got away from its group writes to nobody.
 void Hand::client_gone(Process& process) {
-  if (process.running()) kill(process);
+  if (!process.group_gone) kill(process);
+  process.out.reset();
+  process.err.reset();
   forget(process);
 }
 

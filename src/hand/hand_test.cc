@@ -1,5 +1,8 @@
 // Programs: how they start, what they say, how they end.
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
@@ -374,6 +377,51 @@ TEST_P(InEverySetting, ATransferEndsWithItsClient) {
   }
   EXPECT_TRUE(eventually([&] { return !watching.ask(Type::get, Writer().u64(handle).take()); }));
   EXPECT_EQ(watching.list().size(), 0u);
+}
+
+// What it left behind has no name any more by which anybody could end it.
+TEST_P(InEverySetting, WhatATransferLeftBehindGoesWithIt) {
+  const std::string held = box_.dir() + "/held";
+  ASSERT_EQ(::mkfifo(held.c_str(), 0666), 0);
+  Fd reading(::open(held.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(reading);
+  Client engine = box_.connect();
+  // Held open for writing by both that stay: by the one in its group, and by one that has left
+  // group and session, and speaks.
+  auto info =
+      engine.start(shell("exec 3>held; echo on >&3; sleep 1000 & setsid sh -c '"
+                         "while echo more; do sleep 0.01; done' & exit 0",
+                         Attach::alone));
+  ASSERT_TRUE(info);
+  EXPECT_EQ(engine.collect(engine.last_id()).info.status, Status::exited);
+  char said[16];
+  EXPECT_EQ(::read(reading.get(), said, sizeof said), 3);
+  EXPECT_TRUE(eventually([&] { return ::read(reading.get(), said, sizeof said) == 0; }));
+}
+
+TEST_P(InEverySetting, ATransferWaitsForAClientThatIsSlow) {
+  constexpr std::size_t kSaid = wire::kRingBytes + 50'000;  // a ring full, and the rest in the pipe
+  Client engine = box_.connect();
+  auto info = engine.start(shell(str("head -c ", kSaid, " /dev/zero"), Attach::alone));
+  ASSERT_TRUE(info);
+  std::uint32_t transfer = engine.last_id();
+  EXPECT_TRUE(eventually([&] { return engine.get(info->handle).status == Status::exited; }));
+  ::usleep(700'000);  // longer than it waits for what nobody reads
+  Outcome outcome = engine.collect(transfer);
+  EXPECT_EQ(outcome.out.size(), kSaid);
+  EXPECT_TRUE(outcome.gaps.empty());
+}
+
+TEST_P(InEverySetting, ManyTransfersAtOnceHaveRoom) {
+  Client engine = box_.connect();
+  std::vector<std::uint64_t> handles;
+  for (int i = 0; i < 12; ++i) {
+    auto info = engine.start(shell("cat /dev/zero", Attach::alone));
+    ASSERT_TRUE(info);
+    handles.push_back(info->handle);
+  }
+  for (std::uint64_t handle : handles)
+    EXPECT_TRUE(eventually([&] { return engine.get(handle).output_end >= wire::kRingBytes; }));
 }
 
 TEST_P(InEverySetting, ALongOneThatEndsAfterManyShortOnesIsReadWhole) {

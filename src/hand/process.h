@@ -58,6 +58,8 @@ struct Process {
   Time deadline = Time::max();
   Time drain_until = Time::max();  // after its end: how long to wait for the end of its output
   std::uint64_t final_end = ~0ull;
+  // Of its output and its errors: at most so much of what it said itself is still in the pipes.
+  std::uint64_t unread[2] = {~0ull, ~0ull};
   bool killed_by_us = false;
   bool one_shot = false;  // what it leaves behind goes with it
   bool forgotten = false;

@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t kMaxConnections = 16;
 constexpr std::size_t kRingsOfAll =
     4 * 1024 * 1024;  // beside the least of each, which is as much again
-constexpr std::size_t kRingsOfTransfers = 1024 * 1024;
+constexpr std::size_t kRingsOfTransfers = 4 * 1024 * 1024;  // sixteen at full speed
 constexpr auto kHelloLimit = 10s;
 constexpr auto kTermGrace = 5s;  // when it is SIGTERM that ends us
 constexpr auto kKillLimit = 2s;  // for killed processes to be gone
@@ -162,9 +162,10 @@ void Hand::meet_deadlines() {
       kill(*process);
     }
     if (now() >= process->drain_until) {
-      // Held output is still to be read, by whoever holds it.
-      if (!process->answer.empty() ||
-          (!process->ring.make_room(1) && (process->out || process->err))) {
+      // Held output is still to be read, by whoever holds it; also where he has made room for it
+      // only now.
+      if (!process->answer.empty() || ((process->out || process->err) &&
+                                       (!process->ring.make_room(1) || has_unread(*process)))) {
         process->drain_until = now() + kFlushLimit;
       } else {
         check_drained(*process);

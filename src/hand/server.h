@@ -127,6 +127,7 @@ class Hand {
                  std::uint32_t request);
   void write_input(Process& process);
   void fail_input(Process& process);
+  static bool has_unread(Process& process);
   void unthrottle();
 
   // ends.cc

@@ -1,4 +1,5 @@
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -21,8 +22,10 @@ constexpr auto kTick = 10ms;
 void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
   char buffer[wire::kMaxChunk];
   std::int64_t unix_ms = system_clock().unix_ms();
+  const bool unmetered = process.passing && !process.readers.empty();  // its reader is the measure
+  std::uint64_t& unread = process.unread[stream == wire::kStderr];
   for (std::size_t total = 0; from && total < kReadAtOnce;) {
-    if (output_budget_ == 0 && !process.passing) {
+    if (output_budget_ == 0 && !unmetered) {
       from.want(0);
       if (next_tick_ == Time::max()) next_tick_ = now() + kTick;
       return;
@@ -30,7 +33,7 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
     // A full ring that somebody holds: his acknowledgement, or his going, lets us read on.
     std::size_t room = process.forgotten ? sizeof buffer : process.ring.make_room(sizeof buffer);
     if (room == 0) return from.want(0);
-    const std::size_t budget = process.passing ? room : output_budget_;
+    const std::size_t budget = unmetered ? room : output_budget_;
     ssize_t n = ::read(from.get(), buffer, std::min({room, sizeof buffer, budget}));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EAGAIN) break;
@@ -40,7 +43,8 @@ void Hand::read_output(Process& process, Watched& from, wire::Stream stream) {
     }
     auto size = static_cast<std::size_t>(n);
     total += size;
-    if (!process.passing) output_budget_ -= size;
+    unread -= std::min<std::uint64_t>(unread, size);
+    if (!unmetered) output_budget_ -= size;
     if (process.forgotten) continue;
     process.ring.append(stream, unix_ms, {buffer, size});
     mark_readers(process);
@@ -74,11 +78,25 @@ bool Hand::keep_answer(Process& process) {
 // is what had come a moment after it ended, and what comes later is for who asks later.
 void Hand::check_drained(Process& process) {
   if (process.running() || process.drained() || !process.answer.empty()) return;
-  if ((process.out || process.err) && now() < process.drain_until) return;
+  if ((process.out || process.err) && (now() < process.drain_until || has_unread(process))) return;
   process.final_end = process.info.output_end = process.ring.end();
   process.drain_until = Time::max();
   process.ring.set_ended();
   mark_readers(process);
+}
+
+// To be asked first when it has just ended: what comes later is not its own. Asked again each time,
+// because the box may read its own pipes.
+bool Hand::has_unread(Process& process) {
+  bool any = false;
+  for (const Watched* from : {&process.out, &process.err}) {
+    int bytes = 0;
+    if (!*from || ::ioctl(from->get(), FIONREAD, &bytes) < 0) bytes = 0;
+    std::uint64_t& unread = process.unread[from == &process.err];
+    unread = std::min(unread, static_cast<std::uint64_t>(bytes));
+    any |= unread > 0;
+  }
+  return any;
 }
 
 void Hand::unthrottle() {
