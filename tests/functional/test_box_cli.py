@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import threading
+import time
 
 from harness import Glovebox, run
 from support import Checks, api_of, equal, eventually
@@ -100,19 +101,22 @@ def trees(gb, tmp, box, check):
                     end.write(b"x" * 1024)
                     end.flush()
 
-        dripping = threading.Thread(target=drip)
+        dripping = threading.Thread(target=drip, daemon=True)  # of a copy that failed nobody opens the pipe
         dripping.start()
         try:
             copying.until("copy slow", keep=True)
             copying.until("KiB")
         finally:
             stop.set()
-            dripping.join()
+            dripping.join(30)
         equal(copying.wait(), 0)
         assert copying.seen.endswith(b"\r\x1b[K"), copying.seen
         equal(set(box.read("/tmp/slow")), {ord("x")})
+        begun = time.monotonic()
         quick = Terminal(gb, "sandbox", "cp", os.path.join(source, "run me"), "cli:/tmp/quick")
-        equal((quick.wait(), quick.seen), (0, b""))
+        equal(quick.wait(), 0)
+        if time.monotonic() - begun < 1:  # a busy machine may need longer, and then it may say so
+            equal(quick.seen, b"")
     with check("no such directory, and no such sandbox"):
         assert gb.cli("sandbox", "cp", "cli:/nowhere/", os.path.join(tmp, "none")).returncode != 0
         equal(gb.cli("sandbox", "cp", source, "nobody:/tmp/x").returncode, 3)
