@@ -91,7 +91,7 @@ def furnish(build, tests):
     here = os.path.join(BASE, "opt", "glovebox")
     shutil.rmtree(here, ignore_errors=True)
     os.makedirs(os.path.join(here, "build", "bin"))
-    files = run("git", "-C", ROOT, "ls-files", "-z", "tests", "tools", "docs", "examples", "README.md", "Makefile", capture_output=True).stdout
+    files = run("git", "-C", ROOT, "ls-files", "-z", "src", "tests", "tools", "docs", "examples", "README.md", "Makefile", capture_output=True).stdout
     tree = run("tar", "-C", ROOT, "--null", "-T", "-", "-cf", "-", input=files, capture_output=True).stdout
     run("tar", "-C", here, "-xf", "-", input=tree)
     for name in PROGRAMS:

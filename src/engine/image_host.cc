@@ -21,7 +21,7 @@ namespace glovebox::engine {
 namespace {
 
 constexpr std::string_view kFormat =
-    "host image 1";  // change it when the same machine should give another image
+    "host image 2";  // change it when the same machine should give another image
 constexpr std::string_view kUnfinished = ".new-", kFinished = "host-";
 
 // What says which programs are in /usr: the databases of dpkg, rpm and apk. The first is there on

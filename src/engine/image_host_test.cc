@@ -139,7 +139,7 @@ TEST_F(HostImageTest, HasWhatProgramsLookFor) {
   EXPECT_EQ(mode(root), 0755u);
   EXPECT_EQ(mode(root + "/root"), 0700u);
   EXPECT_EQ(mode(root + "/tmp"), 01777u);
-  EXPECT_EQ(mode(root + "/workspace"), 01777u);
+  EXPECT_EQ(mode(root + "/workspace"), 0777u);
   EXPECT_TRUE(fs::is_directory(root + "/mnt/session/outputs"));
   for (const char* place : {"proc", "sys", "dev", "usr"})
     EXPECT_TRUE(fs::is_empty(root + "/" + place)) << place;

@@ -17,7 +17,9 @@ struct Directory {
   mode_t mode = 0755;
 };
 
-// 1777 for what users of the box other than its root must be able to write in.
+// 1777 for what users of the box other than its root must be able to write in. Where people work
+// together on files there is no sticky bit: on most machines (fs.protected_regular) not even root
+// could open for writing what another user made there.
 constexpr Directory kDirectories[] = {{""},
                                       {"etc"},
                                       {"etc/pam.d"},
@@ -28,7 +30,7 @@ constexpr Directory kDirectories[] = {{""},
                                       {"home"},
                                       {"home/user"},
                                       {"root", 0700},
-                                      {"workspace", 01777},
+                                      {"workspace", 0777},
                                       {"tmp", 01777},
                                       {"var"},
                                       {"var/tmp", 01777},
@@ -43,7 +45,7 @@ constexpr Directory kDirectories[] = {{""},
                                       {"run/lock", 01777},
                                       {"mnt"},
                                       {"mnt/session"},
-                                      {"mnt/session/outputs", 01777},
+                                      {"mnt/session/outputs", 0777},
                                       {"opt"},
                                       {"srv"},
                                       {"media"},

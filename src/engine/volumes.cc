@@ -134,7 +134,7 @@ Task<Volume> Volumes::create(std::string name, std::int64_t size_mb) {
     TRY_DO(sys::make_subvolume(dir_.get(), volume.id));
     Fd dir(::openat(dir_.get(), volume.id.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
     // Every user of every box that has it may write, and only to what is its own: as in /tmp.
-    if (!dir || ::fchmod(dir.get(), 01777) < 0) return sys_error("open volume");
+    if (!dir || ::fchmod(dir.get(), 0777) < 0) return sys_error("open volume");
     TRY_DO(sys::limit_subvolume(dir.get(), static_cast<std::uint64_t>(volume.size_mb) << 20));
     return sys::commit(dir_.get());
   };

@@ -37,7 +37,7 @@ struct Folder {
 };
 constexpr Folder kFolders[] = {
     {"proc", 0555, true},  {"sys", 0555, true},  {"dev", 0755, true},        {"etc", 0755, true},
-    {"tmp", 01777, false}, {"run", 0755, false}, {"workspace", 01777, false}};
+    {"tmp", 01777, false}, {"run", 0755, false}, {"workspace", 0777, false}};
 
 Result<void> finish(int tree) {
   Place place(tree);

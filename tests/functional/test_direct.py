@@ -35,7 +35,7 @@ def test_as_before(tmp):
         box = api.create(name="source")
         with check("both are the pool's own, with the owner and mode of the image's"):
             equal(mounted(box), BOTH)
-            equal(box.sh("stat -c '%u %g %a' /tmp /workspace; ls -A /tmp /workspace").stdout, "0 0 1777\n0 0 1777\n/tmp:\n\n/workspace:")
+            equal(box.sh("stat -c '%u %g %a' /tmp /workspace; ls -A /tmp /workspace").stdout, "0 0 1777\n0 0 777\n/tmp:\n\n/workspace:")
             box.sh("echo x > /tmp/by-user && echo y > /workspace/by-user", user="user").ok()
         with check("no link between them and the rest, and mv moves whatever it is"):
             box.sh(FILL).ok()

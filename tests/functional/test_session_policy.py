@@ -52,7 +52,7 @@ def test_outputs(tmp):
     with FakeMessages() as fake, Glovebox(tmp, parts=SYSTEM, model=(fake.url, fake.key), environment=SETTINGS) as gb:
         check, talk, api = Checks(), Talk(gb, fake, "maker"), api_of(gb)
         with check("a new box has a place for outputs, and it is empty"):
-            equal(talk.says("ls -A /mnt/session/outputs | wc -l; stat -c %a /mnt/session/outputs"), "0\n1777")
+            equal(talk.says("ls -A /mnt/session/outputs | wc -l; stat -c %a /mnt/session/outputs"), "0\n777")
         with check("listed and copied while the session is there; nothing that leads elsewhere does"):
             talk.says("cd /mnt/session/outputs && mkdir deep && echo result > report.txt && echo more > 'deep/a b' && ln -s /etc/shadow link "
                       "&& echo here > /workspace/mark")
