@@ -56,6 +56,16 @@ json::object result_block(const std::string& call, const json::object& event) {
   return block;
 }
 
+std::size_t held_by(const json::value& value) {
+  std::size_t sum = sizeof value;
+  if (value.is_string()) sum += value.get_string().capacity();
+  if (value.is_array())
+    for (const json::value& item : value.get_array()) sum += held_by(item);
+  if (value.is_object())
+    for (const auto& [key, member] : value.get_object()) sum += key.size() + held_by(member);
+  return sum;
+}
+
 std::vector<std::string> taken_by(const Event& status_running) {
   std::vector<std::string> ids;
   if (status_running.memo.empty()) return ids;
@@ -66,20 +76,47 @@ std::vector<std::string> taken_by(const Event& status_running) {
   return ids;
 }
 
-// A message as it stands in each request from now on: taken apart again only to be trimmed.
+// Blocks as they stand between the brackets of a message.
+struct Blocks {
+  std::string text;
+  std::int64_t tokens = 0;
+  void add(std::string_view block, std::int64_t its_tokens) {
+    if (!text.empty()) text += ',';
+    text += block;
+    tokens += its_tokens;
+  }
+};
+
+// A message as it stands in each request from now on: taken apart again only to be trimmed by more
+// than its results.
 struct Said {
   std::string_view role;
-  std::string content;  // its blocks, without the brackets around them
-  std::int64_t tokens = 0;
+  Blocks whole;
+  std::optional<Blocks> bare;  // without its results, where they are long
+  bool media = false;          // it has images or documents of its own
 
   void add(const json::array& blocks) {
     for (const json::value& block : blocks) {
-      content += str(content.empty() ? "" : ",", json::serialize(block));
-      tokens += estimate_tokens(block);
+      const std::string text = json::serialize(block);
+      const std::int64_t tokens = estimate_tokens(block);
+      auto without = role == "user" ? without_result(block) : std::nullopt;
+      if (without && !bare) bare = whole;
+      if (bare && without) bare->add(json::serialize(*without), estimate_tokens(*without));
+      if (bare && !without) bare->add(text, tokens);
+      whole.add(text, tokens);
+      media = media || is_media(block);
     }
   }
+};
+
+// What of it goes into a request.
+struct Part {
+  std::string_view role;
+  const Blocks* blocks;
+  const Blocks* bare;  // null: there is nothing to leave out
+  bool media;
   json::object object() const {
-    return {{"role", role}, {"content", json::parse(str('[', content, ']'))}};
+    return {{"role", role}, {"content", json::parse(str('[', blocks->text, ']'))}};
   }
 };
 
@@ -88,6 +125,7 @@ struct Said {
 struct Conversation::Impl {
   void add(const Event& event) {
     last_seq_ = event.seq;
+    read_ += event.json.size() + event.memo.size();
     if (event.type == "user.message" || event.type == "system.message") {
       if (event.memo == kStandsHere)
         message(event);
@@ -115,7 +153,6 @@ struct Conversation::Impl {
     const json::array* content = array_of(value, "content");
     if (!content) return;
     bool system = event.type == "system.message";
-    bytes_ += event.json.size();
     for (const json::value& block : *content) {
       auto cleaned = clean(block);
       if (!cleaned) continue;
@@ -131,7 +168,6 @@ struct Conversation::Impl {
     json::object value = parse_object(event.json);
     std::string call = text_of(value, key);
     results_.try_emplace(call, result_block(call, value));
-    bytes_ += std::min(event.json.size(), kResultCharacters);
   }
 
   // What the user's side said since the last answer, as one message: results first, in the order of
@@ -161,7 +197,6 @@ struct Conversation::Impl {
     const json::array* blocks = array_of(value, "content");
     json::array content;
     std::vector<std::string> calls;
-    bytes_ += memo.size();
     if (blocks)
       for (const json::value& block : *blocks) {
         auto cleaned = clean(block);
@@ -189,7 +224,19 @@ struct Conversation::Impl {
     said_.back().add(content);
   }
   static Said begin(std::string_view role) {
-    return {role, "", estimate_tokens(Said{role, "", 0}.object())};
+    const json::object empty{{"role", role}, {"content", json::array()}};
+    return {.role = role, .whole = {.tokens = estimate_tokens(empty)}};
+  }
+
+  // Counted when asked for: results may hold images, of which nothing is left out.
+  std::size_t bytes() const {
+    std::size_t sum = held_by(texts_);
+    for (const Said& said : said_)
+      sum +=
+          sizeof said + said.whole.text.capacity() + (said.bare ? said.bare->text.capacity() : 0);
+    for (const auto& [id, event] : waiting_) sum += sizeof event + event.json.size();
+    for (const auto& [call, block] : results_) sum += held_by(block);
+    return sum;
   }
 
   std::map<std::string, Event, std::less<>> waiting_;  // messages whose turn has not begun
@@ -200,7 +247,7 @@ struct Conversation::Impl {
   std::string stop_reason_;
   bool in_turn_ = false;
   std::int64_t last_seq_ = 0;
-  std::size_t bytes_ = 0;
+  std::size_t read_ = 0;
 };
 
 namespace {
@@ -212,37 +259,61 @@ void mark_for_cache(json::object& message) {
   message.at("content").as_array().back().as_object()["cache_control"] = cached();
 }
 
-using Messages = std::span<const Said* const>;
+using Messages = std::vector<Part>;
 
 // Where that is; past the end: nowhere.
-std::size_t last_of_user(Messages messages) {
-  auto from_user = [](const Said* said) { return said->role == "user"; };
-  auto found = std::ranges::find_if(messages | std::views::reverse, from_user);
+std::size_t last_of_user(const Messages& messages) {
+  auto found = std::ranges::find(messages | std::views::reverse, "user", &Part::role);
   return static_cast<std::size_t>(messages.rend() - found) - 1;
 }
 
-std::string as_they_are(Messages messages) {
+std::int64_t tokens_of(const Messages& messages) {
+  std::int64_t tokens = 1;
+  for (const Part& part : messages) tokens += part.blocks->tokens;
+  return tokens;
+}
+
+// The oldest results until the rest fits, and then some: each change of what stands in front makes
+// the prompt cache start anew, so it comes in big steps.
+void leave_out_results(Messages& messages, std::int64_t room, int harder) {
+  std::int64_t tokens = tokens_of(messages);
+  const std::int64_t step = std::max<std::int64_t>(room / 4, 1);
+  const std::int64_t goal = tokens - (tokens - room + step - 1) / step * step;
+  const std::size_t recent = harder >= 2 ? 1 : 2;  // messages that keep theirs
+  for (std::size_t i = 0; i + 2 * recent <= messages.size() && tokens > goal; ++i) {
+    Part& part = messages[i];
+    if (!part.bare) continue;
+    tokens -= part.blocks->tokens - part.bare->tokens;
+    part.blocks = part.bare;
+  }
+}
+
+std::string as_they_are(const Messages& messages) {
   const std::size_t marked = last_of_user(messages);
   std::string text;
   for (std::size_t i = 0; i < messages.size(); ++i) {
     text += i == 0 ? '[' : ',';
     if (i == marked) {
-      json::object message = messages[i]->object();
+      json::object message = messages[i].object();
       mark_for_cache(message);
       text += json::serialize(message);
     } else {
-      text += str(R"({"role":")", messages[i]->role, R"(","content":[)");
-      text += messages[i]->content;
+      text += str(R"({"role":")", messages[i].role, R"(","content":[)");
+      text += messages[i].blocks->text;
       text += "]}";
     }
   }
   return text += ']';
 }
 
-std::string trimmed(Messages messages, std::int64_t tokens, int harder) {
+std::string fitted(Messages messages, std::int64_t room, int harder) {
+  room = room_for(room, harder);
+  if (tokens_of(messages) > room) leave_out_results(messages, room, harder);
+  const bool enough = tokens_of(messages) <= room || !std::ranges::any_of(messages, &Part::media);
+  if (enough && harder == 0) return as_they_are(messages);
   json::array all;
-  for (const Said* said : messages) all.push_back(said->object());
-  trim(all, tokens, harder);
+  for (const Part& part : messages) all.push_back(part.object());
+  trim(all, room, harder);
   if (std::size_t marked = last_of_user(messages); marked < all.size())
     mark_for_cache(all[marked].as_object());
   return json::serialize(all);
@@ -263,28 +334,33 @@ Conversation::Conversation() : impl_(std::make_unique<Impl>()) {}
 Conversation::~Conversation() = default;
 void Conversation::add(const Event& event) { impl_->add(event); }
 std::int64_t Conversation::last_seq() const { return impl_->last_seq_; }
-std::size_t Conversation::bytes() const { return impl_->bytes_; }
+std::size_t Conversation::bytes() const { return impl_->bytes(); }
+std::size_t Conversation::read() const { return impl_->read_; }
 
 Result<std::string> Conversation::request(const Agent& agent, const RequestLimits& limits) const {
   try {
-    std::vector<const Said*> messages;
-    std::int64_t tokens = 1;
-    for (const Said& said : impl_->said_) messages.push_back(&said);
+    Messages messages;
+    auto part_of = [](const Said& said) {
+      return Part{said.role, &said.whole, said.bare ? &*said.bare : nullptr, said.media};
+    };
+    for (const Said& said : impl_->said_) messages.push_back(part_of(said));
     Said last = Impl::begin("user");
     if (json::array content = impl_->since_answer(); !content.empty()) {
-      if (!messages.empty() && messages.back()->role == "user") {
-        last = *messages.back();
+      if (!messages.empty() && messages.back().role == "user") {
+        last = impl_->said_.back();
         messages.pop_back();
       }
       last.add(content);
-      messages.push_back(&last);
+      messages.push_back(part_of(last));
     }
     if (messages.empty()) return Error{Code::internal, "a request without any message"};
-    for (const Said* said : messages) tokens += said->tokens;
     std::int64_t room =
         limits.context_tokens - estimate_tokens(agent.system) - estimate_tokens(agent.offered);
 
-    json::object request{{"model", agent.model}, {"max_tokens", limits.max_tokens}};
+    json::object request;
+    if (agent.speed == "fast") request["speed"] = "fast";  // first: see kFastRequest
+    request["model"] = agent.model;
+    request["max_tokens"] = limits.max_tokens;
     if (!agent.system.empty()) {
       json::object system = text_block(agent.system);
       system["cache_control"] = cached();
@@ -296,12 +372,10 @@ Result<std::string> Conversation::request(const Agent& agent, const RequestLimit
       request["tools"] = std::move(tools);
     }
     if (!agent.effort.empty()) request["output_config"] = {{"effort", agent.effort}};
-    if (agent.speed == "fast") request["speed"] = "fast";
     std::string text = json::serialize(request);
     text.pop_back();
     text += R"(,"messages":)";
-    text += limits.harder == 0 && tokens <= room ? as_they_are(messages)
-                                                 : trimmed(messages, room, limits.harder);
+    text += fitted(std::move(messages), room, limits.harder);
     return text += '}';
   } catch (const std::exception& e) {  // Boost.JSON throws where a shape is not what it must be
     return Error{Code::internal, str("make the request: ", e.what())};

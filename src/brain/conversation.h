@@ -27,6 +27,7 @@ class Conversation {
   void add(const Event& event);
   std::int64_t last_seq() const;
   std::size_t bytes() const;  // what it keeps, about
+  std::size_t read() const;   // bytes of the events it was made of
   Result<std::string> request(const Agent& agent, const RequestLimits& limits) const;
 
  private:

@@ -6,6 +6,7 @@
 #include <boost/json.hpp>
 
 #include "brain/conversation_trim.h"
+#include "brain/model.h"
 
 namespace glovebox::brain {
 namespace {
@@ -108,7 +109,7 @@ TEST(Conversation, WhatFitsIsWrittenAsItWouldBeTrimmed) {
       log.ask("two");
       log.answer(text("2"), "pause_turn");
     }
-    auto made = log.request(), parts = log.request({.context_tokens = 10});
+    auto made = log.request(), parts = log.request({.harder = 1});
     EXPECT_EQ(json::serialize(made), json::serialize(parts));
     EXPECT_EQ(made.at("messages").as_array().size(), paused ? 6u : 5u);
   }
@@ -284,6 +285,16 @@ TEST(Conversation, ModelSystemAndToolsAreTheAgents) {
   EXPECT_FALSE(request.contains("stream"));
 }
 
+TEST(Conversation, AFastRequestSaysSoFirst) {
+  Log log;
+  log.ask("hi");
+  Conversation talk;
+  for (const Event& event : log.events) talk.add(event);
+  auto fast = talk.request(*Agent::parse(R"({"model":{"id":"m","speed":"fast"}})"), {});
+  ASSERT_TRUE(fast);
+  EXPECT_TRUE(fast->starts_with(kFastRequest)) << *fast;
+}
+
 TEST(Conversation, AnAgentWithoutAnythingGivesAPlainRequest) {
   Log log;
   log.ask("hi");
@@ -349,6 +360,31 @@ TEST(Conversation, NulNeverReachesTheModel) {
 }
 
 // --- Room
+
+TEST(Conversation, WhatItKeepsIsCountedAsItIsKept) {
+  const std::string image =
+      str(R"({"type":"image","source":{"type":"base64","media_type":"image/png","data":")",
+          std::string(1'000'000, 'A'), R"("}})");
+  Log log;
+  Conversation talk;
+  auto bytes = [&] {
+    for (auto seq = talk.last_seq(); seq < static_cast<std::int64_t>(log.events.size()); ++seq)
+      talk.add(log.events[static_cast<std::size_t>(seq)]);
+    return talk.bytes();
+  };
+  EXPECT_LT(bytes(), 1'000u);
+  log.message(std::string(50'000, 'x'));  // waits
+  EXPECT_GT(bytes(), 50'000u);
+  log.ask("go");
+  log.answer(call("a") + "," + call("b"), "tool_use");
+  log.add("user.tool_result", str(R"("tool_use_id":"a","content":[)", image, "]"));
+  EXPECT_GT(bytes(), 1'000'000u);
+  log.result("b", std::string(3'000'000, 'x'));  // of which only the ends are kept
+  EXPECT_LT(bytes(), 1'500'000u);
+  log.answer(text("Done."));
+  EXPECT_GT(bytes(), 1'000'000u);
+  EXPECT_GT(talk.read(), 4'000'000u);
+}
 
 TEST(Conversation, ALongResultKeepsItsTwoEnds) {
   Log log;

@@ -16,14 +16,9 @@ namespace {
 constexpr std::int64_t kImageTokens = 1'600;  // of a large one
 constexpr std::string_view kLeftOut =
     "[An old tool result, left out to save room. Run it again if it is needed.]";
-constexpr std::size_t kRecentMessages = 2;  // whose results stay as long as possible
 
 bool is_type(const json::object& block, std::string_view type) {
   return text_of(block, "type") == type;
-}
-
-bool is_media(const json::object& block) {
-  return is_type(block, "image") || is_type(block, "document");
 }
 
 std::size_t characters_of(std::string_view text) {
@@ -48,50 +43,30 @@ std::string cut_middle(std::string_view text, std::size_t limit) {
              " characters left out …]\n\n", text.substr(byte_of(text, all - tail)));
 }
 
-struct ToolResult {
-  json::object* block;
-  std::size_t message;
-};
-
 json::array note(std::string_view text) { return {json::object{{"type", "text"}, {"text", text}}}; }
 
 class Trimmer {
  public:
   Trimmer(json::array& messages, std::int64_t limit, int harder)
       : messages_(messages), limit_(limit), harder_(harder) {
-    for (std::size_t i = 0; i < messages.size(); ++i) {
-      if (messages[i].at("role") != "user") continue;  // what a model calls a result is none
-      for (json::value& block : messages[i].at("content").as_array())
-        if (is_type(block.as_object(), "tool_result")) results_.push_back({&block.as_object(), i});
+    for (json::value& message : messages) {
+      if (message.at("role") != "user") continue;  // what a model calls a result is none
+      for (json::value& block : message.at("content").as_array())
+        if (is_type(block.as_object(), "tool_result")) results_.push_back(&block.as_object());
     }
     total_ = estimate_tokens(json::value(messages));
   }
 
   void run() {
-    if (total_ > limit_) leave_out_results();
     if (total_ > limit_) leave_out_media();
     if (harder_ > 0) shorten_the_rest();
   }
 
  private:
-  void leave_out_results() {
-    std::int64_t step = std::max<std::int64_t>(limit_ / 4, 1);
-    std::int64_t goal = total_ - (total_ - limit_ + step - 1) / step * step;
-    std::size_t recent = harder_ >= 2 ? 1 : kRecentMessages;
-    for (ToolResult& result : results_) {
-      if (total_ <= goal || result.message + 2 * recent > messages_.size()) return;
-      json::value& content = result.block->at("content");
-      std::int64_t had = estimate_tokens(content), has = estimate_tokens(kLeftOut);
-      if (had <= 2 * has) continue;
-      content = note(kLeftOut);
-      total_ -= had - has;
-    }
-  }
-
   void leave_out_media() {
     for (std::size_t i = 0; i + 1 < messages_.size() && total_ > limit_; ++i)
       for (json::value& block : messages_[i].at("content").as_array()) {
-        if (!is_media(block.as_object())) continue;
+        if (!is_media(block)) continue;
         total_ -= estimate_tokens(block);
         std::string type(block.at("type").as_string());
         block = note(str("[", type, " left out to save room]")).front();
@@ -102,8 +77,7 @@ class Trimmer {
   void shorten_the_rest() {
     constexpr std::size_t kEach[] = {kResultCharacters, 20'000, 5'000, 1'000};
     std::size_t each = kEach[std::clamp(harder_, 0, 3)];
-    for (ToolResult& result : results_)
-      shorten_result(result.block->at("content").as_array(), each);
+    for (json::object* result : results_) shorten_result(result->at("content").as_array(), each);
     if (harder_ < 3) return;
     for (json::value& message : messages_)
       if (message.at("role") == "user") shorten_result(message.at("content").as_array(), 10 * each);
@@ -113,7 +87,7 @@ class Trimmer {
   std::int64_t limit_;
   int harder_;
   std::int64_t total_ = 0;
-  std::vector<ToolResult> results_;
+  std::vector<json::object*> results_;
 };
 
 }  // namespace
@@ -141,6 +115,11 @@ std::int64_t estimate_tokens(const json::value& value) {
   return sum;
 }
 
+bool is_media(const json::value& block) {
+  const json::object& object = block.as_object();
+  return is_type(object, "image") || is_type(object, "document");
+}
+
 void shorten_result(json::array& content, std::size_t characters) {
   std::size_t bytes = 0;
   for (const json::value& block : content)
@@ -158,9 +137,22 @@ void shorten_result(json::array& content, std::size_t characters) {
   }
 }
 
-void trim(json::array& messages, std::int64_t tokens, int harder) {
+std::optional<json::object> without_result(const json::value& block) {
+  const json::object& result = block.as_object();
+  if (!is_type(result, "tool_result")) return std::nullopt;
+  if (estimate_tokens(result.at("content")) <= 2 * estimate_tokens(kLeftOut)) return std::nullopt;
+  json::object without = result;
+  without["content"] = note(kLeftOut);
+  return without;
+}
+
+std::int64_t room_for(std::int64_t tokens, int harder) {
   for (int i = 0; i < harder; ++i) tokens = tokens * 6 / 10;
-  Trimmer(messages, std::max<std::int64_t>(tokens, 1'000), harder).run();
+  return std::max<std::int64_t>(tokens, 1'000);
+}
+
+void trim(json::array& messages, std::int64_t room, int harder) {
+  Trimmer(messages, room, harder).run();
 }
 
 }  // namespace glovebox::brain

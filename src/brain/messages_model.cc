@@ -114,15 +114,11 @@ Task<void> read_rest(http::BodyReader& body) {
   co_return ok;
 }
 
-bool wants_fast(const json::object& request) { return text_of(request, "speed") == "fast"; }
-
 Task<ModelReply> MessagesModel::ask(std::string request, ModelListener listener) {
-  json::object body = parse_object(request);
-  body["stream"] = true;
   http::Headers extra;
-  if (wants_fast(body)) extra.set("anthropic-beta", "fast-mode-2026-02-01");
-  request = json::serialize(body);
-  body.clear();
+  if (request.starts_with(kFastRequest)) extra.set("anthropic-beta", "fast-mode-2026-02-01");
+  // It is long: not taken apart only to be written once more.
+  request.insert(1, R"("stream":true,)");
   Attempts attempts(options_);
   for (;;) {
     auto advice = std::make_shared<RetryAdvice>();

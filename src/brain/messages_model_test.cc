@@ -177,7 +177,7 @@ TEST(MessagesModel, SendsWhatTheApiWantsAndPutsTheTextTogether) {
   EXPECT_EQ(api.requests[0].headers.get("x-api-key"), kKey);
   EXPECT_EQ(api.requests[0].headers.get("anthropic-version"), "2023-06-01");
   EXPECT_FALSE(api.requests[0].headers.get("anthropic-beta"));
-  EXPECT_EQ(api.requests[0].body, R"({"model":"m","messages":[],"stream":true})");
+  EXPECT_EQ(api.requests[0].body, R"({"stream":true,"model":"m","messages":[]})");
 }
 
 TEST(MessagesModel, BytesMayComeInAnyPieces) {
@@ -266,8 +266,21 @@ TEST(MessagesModel, AnAnswerWithoutStreamingIsTakenToo) {
 TEST(MessagesModel, FastSpeedSendsItsBetaHeader) {
   Api api;
   api.replies = {stream(answer("x"))};
-  ASSERT_TRUE(api.ask(R"({"speed":"fast"})"));
+  ASSERT_TRUE(api.ask(R"({"speed":"fast","model":"m"})"));
   EXPECT_EQ(api.requests[0].headers.get("anthropic-beta"), "fast-mode-2026-02-01");
+  Api other;
+  other.replies = {stream(answer("x"))};
+  ASSERT_TRUE(other.ask(R"({"model":"m","tools":[{"input_schema":{"speed":"fast"}}]})"));
+  EXPECT_FALSE(other.requests[0].headers.get("anthropic-beta"));
+}
+
+TEST(MessagesModel, ARequestIsSentAsItStandsHoweverDeepItIs) {
+  Api api;
+  api.replies = {stream(answer("x"))};
+  const std::string rest =
+      str(R"("model":"m", "messages":[0.5,)", std::string(60, '['), std::string(60, ']'), "]}");
+  ASSERT_TRUE(api.ask('{' + rest));
+  EXPECT_EQ(api.requests[0].body, str(R"({"stream":true,)", rest));
 }
 
 TEST(MessagesModel, AServerThatDoesNotEndItsBodyIsNotWaitedFor) {

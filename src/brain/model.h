@@ -39,16 +39,19 @@ struct ModelListener {
   std::function<void()> resumed;  // that other attempt begins
 };
 
+// How a request for fast mode begins, which needs a header of its own.
+inline constexpr std::string_view kFastRequest = R"({"speed":"fast",)";
+
 class Model {
  public:
   virtual ~Model() = default;
   virtual std::string kind() const = 0;      // "messages" or "rehearsal"
   virtual std::string describe() const = 0;  // one line for people
   virtual std::int64_t context_tokens() const { return ModelOptions{}.context_tokens; }
-  // `request` is a Messages API request without "stream". Cancelling the task ends it. An Error's
-  // tag is the type of session.error ("model_overloaded_error", "billing_error", …); its code says
-  // what to do about it: too_large, ask with less; unavailable, exhausted, timeout: attempts are
-  // used up; any other: it will not get better by itself.
+  // `request` is a Messages API request, an object with members but without "stream". Cancelling
+  // the task ends it. An Error's tag is the type of session.error ("model_overloaded_error",
+  // "billing_error", …); its code says what to do about it: too_large, ask with less; unavailable,
+  // exhausted, timeout: attempts are used up; any other: it will not get better by itself.
   virtual Task<ModelReply> ask(std::string request, ModelListener listener) = 0;
 };
 
