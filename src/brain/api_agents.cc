@@ -5,6 +5,7 @@
 #include "brain/api_body.h"
 #include "brain/ids.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -41,7 +42,7 @@ Reply create_agent(Call call) {
   const Micros now = now_us();
   AgentRow row{.id = new_id("agent"),
                .name = std::string(definition["name"].as_string()),
-               .definition = json::serialize(definition),
+               .definition = wire::to_json(definition),
                .created_at = now,
                .updated_at = now};
   CO_TRY_DO(
@@ -85,7 +86,7 @@ Reply update_agent(Call call) {
   if (changed == current) co_return http::json(200, agent_json(row));
   ++row.version;
   row.name = changed["name"].as_string();
-  row.definition = json::serialize(changed);
+  row.definition = wire::to_json(changed);
   row.updated_at = now_us();
   CO_TRY_DO(and_tell(call.api, "agent.updated", row.id,
                      [&] { return call.api.store.add_agent_version(row); }));

@@ -5,6 +5,7 @@
 #include "brain/api_body.h"
 #include "brain/session_memory.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -97,7 +98,7 @@ Reply create_session(Call call) {
   SessionRow row{.environment_id = environment.id,
                  .agent_id = agent.row.id,
                  .agent_version = agent.row.version,
-                 .agent = json::serialize(agent.snapshot),
+                 .agent = wire::to_json(agent.snapshot),
                  .title = std::move(title),
                  .metadata = json::serialize(metadata),
                  .resources = json::serialize(resources)};

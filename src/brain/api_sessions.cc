@@ -6,6 +6,7 @@
 #include "brain/api_body.h"
 #include "brain/session_change.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -155,9 +156,9 @@ Reply update_session(Call call) {
     CO_TRY(current, wire::parse_json(row.agent), "stored agent of ", row.id);
     CO_TRY(whole_agent, override_definition(current.as_object(), agent->get_object()));
     CO_TRY_DO(check_runnable(whole_agent));
-    if (std::string text = json::serialize(whole_agent); text != row.agent) {
+    if (whole_agent != current.as_object()) {
+      row.agent = wire::to_json(whole_agent);
       changed["agent"] = std::move(whole_agent);
-      row.agent = std::move(text);
     }
   }
   if (body.take("budget"))

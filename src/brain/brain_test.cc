@@ -14,6 +14,34 @@ TEST_F(Served, FirstStartMakesWhatASessionNeeds) {
   EXPECT_EQ(get("/glovebox/v1/status").text("/model/kind"), "rehearsal");
 }
 
+TEST_F(Served, NumbersAreWrittenAsOthersWriteThem) {
+  auto tools = [](std::string_view least) {
+    return str(R"("tools":[{"type":"custom","name":"t","description":"d","input_schema":{)",
+               R"("type":"object","properties":{"x":{"type":"number","minimum":)", least, "}}}}]");
+  };
+  const std::string agent =
+      make("/v1/agents", str(R"({"name":"n","model":"m",)", tools("0.5"), '}'));
+  const std::string session =
+      make("/v1/sessions",
+           str(R"({"agent":")", agent, R"(",)", R"("environment_id":")", environment_, "\"}"));
+  auto raw = [&](std::string target) {
+    Result<http::ClientResponse> answer = Error{};
+    run(fetch(*client_, "GET", target, "", {}, kApi, answer));
+    return answer ? answer->body : "";
+  };
+  EXPECT_TRUE(raw("/v1/agents/" + agent).contains(R"("minimum":0.5)"));
+  EXPECT_TRUE(raw("/v1/sessions/" + session).contains(R"("minimum":0.5)"));
+  const std::string change = str(R"({"agent":{)", tools("0.25"), "}}");
+  for (int i = 0; i < 2; ++i)  // the second time nothing is changed, and nothing told
+    EXPECT_EQ(post("/v1/sessions/" + session, change).status, 200);
+  EXPECT_TRUE(raw("/v1/sessions/" + session).contains(R"("minimum":0.25)"));
+  const std::string events = raw("/v1/sessions/" + session + "/events");
+  EXPECT_TRUE(events.contains(R"("minimum":0.25)")) << events;
+  EXPECT_EQ(events.find("session.updated"), events.rfind("session.updated"));
+  EXPECT_EQ(post("/v1/agents/" + agent, str("{", tools("0.75"), R"(,"version":1})")).status, 200);
+  EXPECT_TRUE(raw("/v1/agents/" + agent).contains(R"("minimum":0.75)"));
+}
+
 TEST_F(Kept, DefaultsAndKeysSurviveARestart) {
   const std::string environment = environment_, agent = agent_;
   stop();

@@ -8,6 +8,7 @@
 #include "brain/ids.h"
 #include "brain/sessions_core.h"
 #include "net/task.h"
+#include "wire/to_json.h"
 
 namespace glovebox::brain {
 
@@ -287,7 +288,7 @@ Result<void> Sessions::update(const SessionRow& row, const json::object& changed
   change.row.agent = row.agent;
   change.row.agent_version = row.agent_version;
   if (!changed.empty()) {
-    std::string members = json::serialize(changed);
+    std::string members = wire::to_json(changed);
     change.add("session.updated", std::string_view(members).substr(1, members.size() - 2));
     change.still_idle();
     change.tell("session.updated");
