@@ -7,7 +7,7 @@ constexpr std::size_t kPageBytes = 4 << 20;    // of events read at once
 constexpr std::size_t kRoom = 64 << 20;        // for all of them
 constexpr std::size_t kRestingRoom = 8 << 20;  // for those of sessions at rest
 constexpr std::size_t kEach = 4 << 10;         // of an empty one, about
-constexpr std::int64_t kShort = 500;           // events; reading so few again is as good
+constexpr std::size_t kShort = 128 << 10;      // of events; reading so few again is as good
 
 }  // namespace
 
@@ -60,7 +60,7 @@ Result<std::shared_ptr<Conversation>> Conversations::of(const std::string& sessi
 void Conversations::rest(const std::string& session) {
   auto found = all_.find(session);
   if (found == all_.end()) return;
-  if (found->second.conversation->last_seq() < kShort) return drop(found);
+  if (found->second.conversation->read() < kShort) return drop(found);
   count(found->second, true);
   make_room(Among::resting);
 }

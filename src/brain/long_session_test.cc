@@ -156,6 +156,96 @@ TEST(LongSession, AResultThatComesAgainIsKnownHoweverOldItIs) {
   EXPECT_EQ(world.events().size(), events);
 }
 
+TEST(LongSession, ACallThatIsNotOpenIsLookedForWithoutReadingAnyText) {
+  World world;
+  WatchedStore watched(*world.sqlite);
+  world.restart(&watched);
+  play(world, 30);
+  world.fake.calls({{"bash", "{}"}});  // one is open: the session's state is at hand
+  world.say("go on");
+  world.settle();
+  auto ids = world.ids("user.tool_result");
+  watched.asked = 0;
+  watched.text = 0;
+  for (const std::string& of : {std::string("e"), std::string("sevt_"), std::string("sevt_none"),
+                                ids.front(), ids.back(), std::string("sevt_%' OR 1")})
+    EXPECT_THAT(world.refused(str(R"([{"type":"user.tool_result","tool_use_id":")", of, R"("}])")),
+                HasSubstr("names no tool call"));
+  EXPECT_EQ(watched.asked, 6);
+  EXPECT_EQ(watched.text, 0u);
+  // Of a call that was answered only its answer is read, which is shown.
+  world.send(str(R"([{"type":"user.tool_result","tool_use_id":")",
+                 world.ids("agent.tool_use").front(), R"("}])"));
+  EXPECT_EQ(watched.asked, 8);
+  EXPECT_LT(watched.text, 2'000u);
+}
+
+TEST(LongSession, ACallOfAnotherSessionIsNone) {
+  World one, other;
+  play(one, 1);
+  auto store = one.sqlite.get();
+  const std::string call = one.ids("agent.tool_use").front();
+  EXPECT_TRUE(*closed_call(*store, one.id, {}, call));
+  ASSERT_TRUE(store->add_session({.id = "sesn_2", .agent = "{}"}));
+  EXPECT_FALSE(*closed_call(*store, "sesn_2", {}, call));
+  EXPECT_FALSE(*closed_call(*store, one.id, {}, ""));
+}
+
+TEST(LongSession, LongResultsAreNotShownAgainAHundredTimes) {
+  World world;
+  world.fake.calls({{"bash", "{}"}});
+  world.fake.text("Done.");
+  world.say("go on");
+  world.settle();
+  const std::string call = world.open_calls().at(0);
+  auto again = [&](int times) {
+    std::string one = str(R"({"type":"user.tool_result","tool_use_id":")", call, R"("})"), all;
+    for (int i = 0; i < times; ++i) all += str(all.empty() ? "" : ",", one);
+    return str('[', all, ']');
+  };
+  const std::string long_one =
+      str(R"({"type":"user.tool_result","tool_use_id":")", call,
+          R"(","content":[{"type":"text","text":")", std::string(1 << 20, '.'), R"("}]})");
+  // The first of them is in the same request.
+  auto refused = world.sessions->send(
+      world.id, boost::json::parse(str('[', long_one, ',', again(60).substr(1))).as_array());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::too_large);
+  world.send(str('[', long_one, ']'));
+  world.settle();
+  refused = world.sessions->send(world.id, boost::json::parse(again(60)).as_array());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::too_large);
+  EXPECT_THAT(world.send(again(30)), testing::SizeIs(30));
+}
+
+TEST(LongSession, AnArchivedSessionTakesNoRoomFromOthers) {
+  World world;
+  WatchedStore watched(*world.sqlite);
+  world.restart(&watched);
+  auto turn = [&](std::size_t size) {
+    world.fake.text("Noted.");
+    world.say(std::string(size, 'x'));
+    world.settle();
+  };
+  auto begin = [&](std::size_t size) {
+    auto made = world.sessions->create(
+        {.environment_id = "env_1", .agent_id = "agent_1", .agent = agent_json()}, {});
+    ASSERT_TRUE(made);
+    world.id = made->id;
+    turn(size);
+  };
+  begin(3 << 20);
+  const std::string first = world.id;
+  begin(4 << 20);
+  ASSERT_TRUE(world.sessions->archive(world.id));
+  begin(3 << 20);
+  world.id = first;
+  watched.text = 0;
+  turn(10);
+  EXPECT_LT(watched.text, 1u << 20);
+}
+
 TEST(LongSession, OfConversationsAtRestTheShortAndTheOldestAreForgotten) {
   auto store = std::move(*SqliteStore::open(":memory:"));
   Conversations conversations(*store);
@@ -172,7 +262,7 @@ TEST(LongSession, OfConversationsAtRestTheShortAndTheOldestAreForgotten) {
     ASSERT_TRUE(conversations.of(session));
     conversations.rest(session);
   };
-  rest("sesn_short", 100);
+  rest("sesn_short", 40);
   EXPECT_EQ(conversations.kept(), 0u);
   for (char name : {'a', 'b', 'c'}) rest(str("sesn_", name), 1'000);
   EXPECT_EQ(conversations.kept(), 2u);

@@ -43,17 +43,21 @@ std::string primary_thread(std::string_view session) {
 // The store gives the next number to each event: ours, since nobody else appends to a session.
 void Change::put(Event event) {
   event.seq = state.last_seq + 1;
+  if (event.type == "agent.tool_use" || event.type == "agent.custom_tool_use")
+    event.call = event.id;
   state.apply(event);
   events.push_back(std::move(event));
 }
 
-std::string Change::add(std::string_view type, std::string_view members, std::string memo) {
+std::string Change::add(std::string_view type, std::string_view members, std::string memo,
+                        std::string call) {
   std::string id = new_id("sevt");
   put({.id = id,
        .type = std::string(type),
        .processed_at = now_us(),
        .json = event_json(type, id, members),
-       .memo = std::move(memo)});
+       .memo = std::move(memo),
+       .call = std::move(call)});
   return id;
 }
 
@@ -73,7 +77,8 @@ void Change::add_client(const ClientEvent& event, Micros processed_at, std::stri
        .type = event.type,
        .processed_at = processed_at,
        .json = event.json,
-       .memo = std::move(memo)});
+       .memo = std::move(memo),
+       .call = event.kind == ClientEvent::Kind::confirmation ? "" : event.call});
 }
 
 const std::string& Change::thread_members() {
@@ -181,9 +186,10 @@ void Change::interrupt() {
   // is not to be run.
   for (const OpenCall& call : std::vector(state.open)) {
     if (call.custom())
-      add("user.custom_tool_result", error_result("custom_tool_use_id", call.id, kInterrupted));
+      add("user.custom_tool_result", error_result("custom_tool_use_id", call.id, kInterrupted), "",
+          call.id);
     else
-      add("user.tool_result", error_result("tool_use_id", call.id, kInterrupted));
+      add("user.tool_result", error_result("tool_use_id", call.id, kInterrupted), "", call.id);
   }
   idle(R"({"type":"end_turn"})");
 }

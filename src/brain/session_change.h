@@ -30,8 +30,10 @@ class Change {
   SessionState state;
   std::vector<Event> events;
 
-  // `members`: what the event has beside type and id, as it stands in JSON. Gives its id.
-  std::string add(std::string_view type, std::string_view members = "", std::string memo = "");
+  // `members`: what the event has beside type and id, as it stands in JSON; `call`: of a result,
+  // what it answers. Gives its id.
+  std::string add(std::string_view type, std::string_view members = "", std::string memo = "",
+                  std::string call = "");
   std::string add_with_id(std::string id, std::string_view type, std::string_view members);
   // Client events: stamped on receipt, or when they have waited for their turn.
   void add_stamped(const ClientEvent& event);

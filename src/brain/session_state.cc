@@ -150,27 +150,23 @@ Result<SessionState> state_of(SessionStore& store, std::string_view session) {
 
 Result<std::optional<ClosedCall>> closed_call(SessionStore& store, std::string_view session,
                                               std::span<const Event> fresh, std::string_view call) {
-  ClosedCall closed;
-  for (const Event& event : fresh | std::views::reverse)
-    if (answered_call(event) == call) closed.answer = event.seq;
-  // Backwards and one by one: results come late, or twice, soon after their call, and none is
-  // before it. Others may have its id in their text.
-  EventQuery query{.descending = true,
-                   .types = {"agent.tool_use", "agent.custom_tool_use", "user.tool_result",
-                             "user.custom_tool_result"},
-                   .mentioning = std::string(call),
-                   .limit = 1,
-                   .with_memo = false};
-  for (;;) {
-    TRY(found, store.events(session, query), "events of ", session);
-    if (found.empty()) return std::nullopt;
-    const Event& event = found.front();
-    query.after = event.seq;
-    if (answered_call(event) == call) closed.answer = event.seq;
-    if (event.id != call || !event.type.starts_with("agent.")) continue;
-    closed.custom = event.type == "agent.custom_tool_use";
-    return closed;
-  }
+  std::optional<ClosedCall> closed;
+  if (call.empty()) return closed;
+  auto look_at = [&](const Event& event) {
+    if (event.id == call)
+      closed = ClosedCall{.custom = event.type == "agent.custom_tool_use"};
+    else if (closed && closed->answer == 0)
+      closed->answer = event.seq;
+  };
+  // Anybody may ask, as often as they like, and for anything: nothing of the events' text is read.
+  TRY(stored,
+      store.events(session,
+                   {.call = std::string(call), .limit = 2, .with_memo = false, .with_json = false}),
+      "events of ", session);
+  for (const Event& event : stored) look_at(event);
+  for (const Event& event : fresh)
+    if (event.call == call) look_at(event);
+  return closed;
 }
 
 }  // namespace glovebox::brain

@@ -49,7 +49,10 @@ Result<void> Sessions::Impl::finish(Change& change, std::string_view fault_point
     live[session].state = change.state;
   } else {
     live.erase(session);
-    conversations.rest(session);
+    if (change.state.phase == Phase::terminated)
+      conversations.forget(session);
+    else
+      conversations.rest(session);
   }
   if (change.active() && !live[session].turn && !closing) {
     auto turn = std::make_shared<Turn>();
@@ -65,10 +68,15 @@ Result<void> Sessions::Impl::finish(Change& change, std::string_view fault_point
 
 namespace {
 
-// Each event of a request becomes one of the change's, or is one that was stored before.
+// What a request may be shown again, in bytes: all that one may send. Else a hundred times "that
+// result again" would make an answer of a hundred results.
+constexpr std::size_t kMostAgain = 40 << 20;
+
+// Each event of a request becomes one of the change's, or is one that was there before.
 struct Accepted {
   std::size_t index = 0;
-  std::int64_t stored = 0;
+  std::optional<Event> stored = {};
+  std::size_t again = 0;  // bytes of what was there before
 };
 
 Error wrong(const ClientEvent& event, std::string_view what) {
@@ -100,6 +108,17 @@ Result<void> take_confirmation(SessionStore& store, Change& change, const Client
   return ok;
 }
 
+Result<Accepted> again(SessionStore& store, const Change& change, std::int64_t seq) {
+  if (!change.events.empty() && seq >= change.events.front().seq) {
+    auto index = static_cast<std::size_t>(seq - change.events.front().seq);
+    return Accepted{.index = index, .again = change.events[index].json.size()};
+  }
+  TRY(found, store.events(change.row.id, {.after = seq - 1, .limit = 1, .with_memo = false}));
+  if (found.empty()) return Error{Code::internal, "an event of the session is gone"};
+  const std::size_t bytes = found.front().json.size();
+  return Accepted{.stored = std::move(found.front()), .again = bytes};
+}
+
 Result<Accepted> take_result(SessionStore& store, Change& change, const ClientEvent& event) {
   bool custom = event.kind == ClientEvent::Kind::custom_result;
   Error kind = wrong(event, custom ? "the call is not one of a custom tool: send user.tool_result"
@@ -110,13 +129,13 @@ Result<Accepted> take_result(SessionStore& store, Change& change, const ClientEv
     if (call->waits_for == WaitsFor::verdict)
       return wrong(event, "the call is held: it needs a user.tool_confirmation first");
     change.add_stamped(event);
-    return Accepted{change.events.size() - 1, 0};
+    return Accepted{change.events.size() - 1};
   }
   TRY(closed, closed_call(store, change, event));
   if (!closed) return wrong(event, "names no tool call of this session");
   if (closed->answer == 0) return wrong(event, "the call was denied: it takes no result");
   if (closed->custom != custom) return kind;
-  return Accepted{0, closed->answer};  // a worker that did not hear that it had been heard
+  return again(store, change, closed->answer);  // a worker that did not hear that it was heard
 }
 
 Result<Accepted> take(SessionStore& store, Change& change, const ClientEvent& event,
@@ -138,19 +157,19 @@ Result<Accepted> take(SessionStore& store, Change& change, const ClientEvent& ev
         return wrong(event, "session_thread_id names no thread of this session");
       change.add_stamped(event);
       {
-        Accepted accepted{change.events.size() - 1, 0};
+        Accepted accepted{change.events.size() - 1};
         change.interrupt();
         return accepted;
       }
     case ClientEvent::Kind::confirmation: {
       std::size_t index = change.events.size();
       TRY_DO(take_confirmation(store, change, event));
-      return Accepted{index, 0};
+      return Accepted{index};
     }
     case ClientEvent::Kind::result:
     case ClientEvent::Kind::custom_result: return take_result(store, change, event);
   }
-  return Accepted{change.events.size() - 1, 0};
+  return Accepted{change.events.size() - 1};
 }
 
 bool is_result(const ClientEvent& event) {
@@ -165,9 +184,14 @@ Result<std::vector<Event>> Sessions::Impl::send(std::string_view session,
   if (change.state.phase == Phase::terminated || change.row.archived_at != 0)
     return Error{Code::invalid, "the session is terminated: it takes no more events"};
   std::vector<Accepted> accepted;
+  std::size_t shown_again = 0;
   for (std::size_t i = 0; i < events.size(); ++i) {
     TRY(one, take(store, change, events[i], i > 0 && is_result(events[i - 1])));
-    accepted.push_back(one);
+    if ((shown_again += one.again) > kMostAgain)
+      return Error{Code::too_large, str(events[i].where,
+                                        ": these results were sent before and are too long to be "
+                                        "shown again at once: send fewer")};
+    accepted.push_back(std::move(one));
   }
   if (!change.events.empty()) {
     change.settle();
@@ -176,15 +200,8 @@ Result<std::vector<Event>> Sessions::Impl::send(std::string_view session,
     TRY_DO(finish(change, "brain.turn_received"));
   }
   std::vector<Event> out;
-  for (const Accepted& one : accepted) {
-    if (one.stored == 0) {
-      out.push_back(change.events[one.index]);
-      continue;
-    }
-    TRY(stored, store.events(session, {.after = one.stored - 1, .limit = 1}));
-    if (stored.empty()) return Error{Code::internal, "an event of the session is gone"};
-    out.push_back(std::move(stored.front()));
-  }
+  for (Accepted& one : accepted)
+    out.push_back(one.stored ? std::move(*one.stored) : change.events[one.index]);
   return out;
 }
 

@@ -234,6 +234,14 @@ constexpr store::Migration kMigrations[] = {{1, R"(
   CREATE UNIQUE INDEX webhook_events ON webhook_deliveries(webhook_id, event_id);
   CREATE INDEX owed_deliveries ON webhook_deliveries(webhook_id, due_at) WHERE due_at > 0;
   CREATE INDEX past_deliveries ON webhook_deliveries(created_at) WHERE due_at = 0;
+)"},
+                                            {6, R"(
+  ALTER TABLE events ADD COLUMN call TEXT NOT NULL DEFAULT '';  -- made by it, or answered
+  UPDATE events SET call = id WHERE type IN ('agent.tool_use', 'agent.custom_tool_use');
+  UPDATE events SET call = coalesce(json_extract(json, '$.tool_use_id'),
+                                    json_extract(json, '$.custom_tool_use_id'), '')
+    WHERE type IN ('user.tool_result', 'user.custom_tool_result') AND json_valid(json);
+  CREATE INDEX events_of_calls ON events(call) WHERE call <> '';
 )"}};
 
 struct Deeper {  // also when `work` throws
@@ -246,9 +254,6 @@ struct Deeper {  // also when `work` throws
 
 Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path) {
   TRY(db, store::Database::open(path, kMigrations));
-  // Locked once, and not for each statement, which is two system calls for each; nobody else has
-  // any business in it.
-  TRY_DO(db.exec("PRAGMA locking_mode = EXCLUSIVE"), "open ", path);
   return std::unique_ptr<SqliteStore>(new SqliteStore(std::move(db)));
 }
 

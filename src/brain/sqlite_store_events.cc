@@ -13,12 +13,12 @@ Result<void> SqliteStore::append(std::string_view session, std::vector<Event>& e
     TRY(number, number_of(session));
     TRY(last, last_seq(session));
     TRY(statement, db_.prepare("INSERT INTO events(place, id, type, processed_at, added_at, json, "
-                               "memo) VALUES (?, ?, ?, ?, ?, ?, ?)"));
+                               "memo, call) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"));
     const Micros now = now_us();
     for (Event& event : events) {
       event.seq = ++last;
       statement.bind(place(number, event.seq), event.id, event.type, event.processed_at, now,
-                     event.json, event.memo);
+                     event.json, event.memo, event.call);
       TRY_DO(statement.run(), "append to ", session);
     }
     return ok;
@@ -38,20 +38,21 @@ Result<std::vector<Event>> SqliteStore::events(std::string_view session, const E
   if (query.after && !query.descending) first = place(number, query.after) + 1;
 
   std::string sql =
-      str("SELECT place, id, type, processed_at, json", query.with_memo ? ", memo" : "",
-          " FROM events WHERE place BETWEEN ? AND ?");
+      str("SELECT place, id, type, processed_at", query.with_json ? ", json" : ", ''",
+          query.with_memo ? ", memo" : "", " FROM events",
+          query.call.empty() ? "" : " INDEXED BY events_of_calls", " WHERE place BETWEEN ? AND ?");
   if (!query.types.empty()) sql += " AND type IN (SELECT value FROM json_each(?))";
   if (query.from) sql += " AND processed_at >= ?";
   if (query.to) sql += " AND processed_at BETWEEN 1 AND ?";
   if (query.waiting) sql += " AND processed_at = 0";
-  if (!query.mentioning.empty()) sql += " AND instr(json, ?) > 0";
+  if (!query.call.empty()) sql += " AND call = ? AND call <> ''";  // as the index has it
   sql += str(" ORDER BY place ", query.descending ? "DESC" : "ASC", " LIMIT ?");
   TRY(statement, db_.prepare(sql));
   statement.bind(first, last);
   if (!query.types.empty()) statement.bind(json_list(query.types));
   if (query.from) statement.bind(*query.from);
   if (query.to) statement.bind(*query.to);
-  if (!query.mentioning.empty()) statement.bind(query.mentioning);
+  if (!query.call.empty()) statement.bind(query.call);
   statement.bind(query.limit);
   std::vector<Event> events;
   std::size_t bytes = 0;

@@ -2,7 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
+
+#include "base/temp_dir.h"
+#include "brain/session_state.h"
+#include "store/database.h"
 
 namespace glovebox::brain {
 namespace {
@@ -33,6 +38,26 @@ struct Sqlite : testing::Test {
     std::vector<std::string> ids;
     for (auto& listed : *rows) ids.push_back(listed.row.id);
     return ids;
+  }
+};
+
+// A database in a file, and somebody else at it.
+struct Shared {
+  std::string directory = make_temp_dir("brain-store");
+  std::string path = directory + "/brain.db";
+  std::unique_ptr<SqliteStore> store = std::move(*SqliteStore::open(path));
+  std::optional<store::Database> other;
+  Shared() {
+    // As many migrations as it has had: none is left to do.
+    for (std::vector<store::Migration> had; !other && had.size() < 100;) {
+      had.push_back({static_cast<int>(had.size()) + 1, ""});
+      if (auto opened = store::Database::open(path, had)) other = std::move(*opened);
+    }
+  }
+  ~Shared() { std::filesystem::remove_all(directory); }
+  void run(const std::string& sql) {
+    auto ran = other->exec(sql);
+    EXPECT_TRUE(ran) << ran.error().what;
   }
 };
 
@@ -68,6 +93,46 @@ TEST_F(Sqlite, SessionComesBackAsItWasSaved) {
   EXPECT_EQ(found->active_us, 7);
   EXPECT_EQ(found->agent_version, 3);
   EXPECT_EQ(found->created_at, 5);
+}
+
+TEST(SqliteStore, MayBeLookedAtAndCopiedWhileItIsInUse) {
+  Shared shared;
+  ASSERT_TRUE(shared.store->add_session({.id = "sesn_1", .agent = "{}"}));
+  shared.run("BEGIN; SELECT * FROM sessions");  // a shell that was left at its prompt
+  ASSERT_TRUE(shared.store->add_session({.id = "sesn_2", .agent = "{}"}));
+  shared.run("COMMIT");
+  shared.run("VACUUM INTO '" + shared.directory + "/copy.db'");
+  auto copy = SqliteStore::open(shared.directory + "/copy.db");
+  ASSERT_TRUE(copy) << copy.error().what;
+  EXPECT_TRUE((*copy)->session("sesn_2"));
+}
+
+TEST(SqliteStore, CallsOfADatabaseThatDidNotKnowThemAreFound) {
+  Shared shared;
+  ASSERT_TRUE(shared.store->add_session({.id = "sesn_1", .agent = "{}"}));
+  std::vector<Event> events{
+      {.id = "e1", .type = "agent.tool_use", .json = "{}"},
+      {.id = "e2", .type = "agent.custom_tool_use", .json = "{}"},
+      {.id = "e3", .type = "user.tool_result", .json = R"({"tool_use_id":"e1"})"},
+      {.id = "e4", .type = "user.custom_tool_result", .json = R"({"custom_tool_use_id":"e2"})"},
+      {.id = "e5", .type = "user.tool_result", .json = "not JSON"},
+      {.id = "e6", .type = "user.tool_confirmation", .json = R"({"tool_use_id":"e2"})"}};
+  ASSERT_TRUE(shared.store->append("sesn_1", events));
+  shared.store.reset();
+  shared.run(
+      "DROP INDEX events_of_calls; ALTER TABLE events DROP COLUMN call;"
+      "PRAGMA user_version = 5");
+  auto reopened = SqliteStore::open(shared.path);
+  ASSERT_TRUE(reopened) << reopened.error().what;
+  shared.store = std::move(*reopened);
+  auto tool = closed_call(*shared.store, "sesn_1", {}, "e1");
+  auto custom = closed_call(*shared.store, "sesn_1", {}, "e2");
+  ASSERT_TRUE(tool && *tool && custom && *custom);
+  EXPECT_EQ((*tool)->answer, 3);
+  EXPECT_FALSE((*tool)->custom);
+  EXPECT_EQ((*custom)->answer, 4);
+  EXPECT_TRUE((*custom)->custom);
+  EXPECT_FALSE(*closed_call(*shared.store, "sesn_1", {}, "e3"));
 }
 
 TEST_F(Sqlite, UnknownSessionIsNotFound) {

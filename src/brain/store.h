@@ -27,6 +27,9 @@ struct Event {
   // What only the brain knows of it: the model's own content blocks of an answer, with the ids of
   // our events. Never shown to anyone.
   std::string memo;
+  // The call that it makes, or that it is a client's result of: found by it (EventQuery::call), and
+  // not read back.
+  std::string call;
 };
 
 enum class SessionStatus { idle, running, rescheduling, terminated };
@@ -55,11 +58,12 @@ struct EventQuery {
   std::vector<std::string> types;  // empty: all
   std::optional<Micros> from, to;  // processed_at, both inclusive
   bool waiting = false;            // only those that wait in line
-  std::string mentioning;          // only those whose JSON has this text; empty: all
+  std::string call;                // only those about this call, by an index; empty: all
   int limit = 1000;
   std::size_t max_bytes =
       0;                  // of JSON, all together: ends with the one that reaches it; 0: no limit
   bool with_memo = true;  // false: memo stays empty, and unread
+  bool with_json = true;  // the same
 };
 
 class Store;

@@ -5,7 +5,7 @@
 
 namespace glovebox::brain {
 
-// Counts the events that are read.
+// Counts the events that are read, how often anybody asked, and how much text came.
 class WatchedStore : public SessionStore {
  public:
   explicit WatchedStore(SessionStore& store) : store_(store) {}
@@ -22,7 +22,10 @@ class WatchedStore : public SessionStore {
   }
   Result<std::vector<Event>> events(std::string_view session, const EventQuery& query) override {
     auto found = store_.events(session, query);
-    if (found) read += static_cast<int>(found->size());
+    ++asked;
+    if (!found) return found;
+    read += static_cast<int>(found->size());
+    for (const Event& event : *found) text += event.json.size() + event.memo.size();
     return found;
   }
   Result<std::int64_t> last_seq(std::string_view session) override {
@@ -35,7 +38,8 @@ class WatchedStore : public SessionStore {
     return store_.atomically(work);
   }
 
-  int read = 0;
+  int read = 0, asked = 0;
+  std::size_t text = 0;
 
  private:
   SessionStore& store_;
