@@ -439,6 +439,17 @@ std::string ingress_certificate(const Config& config) {
       .text();
 }
 
+// Kubernetes tells every pod where a Service called "glovebox" is, and Docker where a linked
+// container is, in variables that look like ours; nobody has set them.
+static bool is_of_a_service(const std::string& name, const std::string& value) {
+  if (name.contains("_SERVICE_HOST") || name.contains("_SERVICE_PORT")) return true;
+  auto port = name.find("_PORT");
+  if (port == name.npos) return false;
+  std::string_view rest = std::string_view(name).substr(port + 5);
+  return rest.empty() ? value.contains("://")
+                      : rest.size() > 1 && rest[0] == '_' && '0' <= rest[1] && rest[1] <= '9';
+}
+
 std::vector<std::string> unknown_variables(const cli::Environment& env) {
   std::vector<std::string> known;  // without what all of them begin with, which tells none apart
   for (const Setting& setting : kSettings) known.push_back(setting.variable().substr(kOurs.size()));
@@ -446,6 +457,7 @@ std::vector<std::string> unknown_variables(const cli::Environment& env) {
   std::vector<std::string> out;
   for (const auto& [name, value] : env) {
     if (!name.starts_with(kOurs) || name.starts_with(kOfTests)) continue;
+    if (value.empty() || is_of_a_service(name, value)) continue;
     const std::string own = name.substr(kOurs.size());
     if (std::ranges::find(known, own) != known.end()) continue;
     const std::string near = cli::nearest(own, known);

@@ -78,6 +78,19 @@ TEST(Config, EnvironmentOverridesAndIsChecked) {
             (std::vector<std::string>{
                 "GLOVEBOX_ENGINE_LISTN means nothing here; did you mean GLOVEBOX_ENGINE_LISTEN?",
                 "GLOVEBOX_NOBODYS means nothing here"}));
+  // What nobody has set: nothing in it, or said by Kubernetes of a Service called like us.
+  EXPECT_EQ(unknown_variables({{"GLOVEBOX_NOBODYS", ""},
+                               {"GLOVEBOX_SERVICE_HOST", "10.0.0.1"},
+                               {"GLOVEBOX_SERVICE_PORT", "8410"},
+                               {"GLOVEBOX_SERVICE_PORT_HTTP", "8410"},
+                               {"GLOVEBOX_PORT", "tcp://10.0.0.1:8410"},
+                               {"GLOVEBOX_PORT_8410_TCP", "tcp://10.0.0.1:8410"},
+                               {"GLOVEBOX_PORT_8410_TCP_PROTO", "tcp"},
+                               {"GLOVEBOX_PORT_8410_TCP_PORT", "8410"},
+                               {"GLOVEBOX_PORT_8410_TCP_ADDR", "10.0.0.1"},
+                               {"GLOVEBOX_BRAIN_SERVICE_HOST", "10.0.0.1"},
+                               {"GLOVEBOX_NOBODYS_PORT", "8411"}}),
+            (std::vector<std::string>{"GLOVEBOX_NOBODYS_PORT means nothing here"}));
   auto wrong = apply_environment(config, {{"GLOVEBOX_ENGINE_BLANKS", "many"}});
   ASSERT_FALSE(wrong);
   EXPECT_EQ(wrong.error().what, "GLOVEBOX_ENGINE_BLANKS: engine.blanks must be a whole number");

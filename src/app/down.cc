@@ -87,9 +87,11 @@ Result<int> down(cli::Context& context, cli::Args& args, cli::Output& out) {
     TRY_DO(purge(config, context, out));
   }
   if (!stopped) out.note(str("glovebox: nothing was running in ", config.state));
-  out.object({{"state", config.state},
-              {"stopped", stopped},
-              {"sandboxes", args.flag("--all") ? "removed" : "left as they are"}});
+  out.object(
+      {{"state", config.state},
+       {"stopped", stopped},
+       // Programs have known it by another name than people do.
+       {out.json() ? "boxes" : "sandboxes", args.flag("--all") ? "removed" : "left as they are"}});
   return 0;
 }
 

@@ -19,16 +19,17 @@ static Result<int> run(cli::Context& context, cli::Args& args, cli::Output& out)
   std::ranges::move(other_variables(context.env), std::back_inserter(all));
   for (const ShownSetting& one : all)
     if (!changed_only || one.value != one.usual)
-      items.push_back(json::object{{"setting", one.key},
-                                   {"value", one.value},
-                                   {"default", one.usual},
-                                   {"variable", one.variable}});
+      items.push_back(
+          json::object{{"setting", one.key.empty() ? json::value() : json::value(one.key)},
+                       {"value", one.value},
+                       {"default", one.usual},
+                       {"variable", one.variable}});
   auto text = [](const char* member) {
     return [member](const json::object& item) { return std::string(item.at(member).as_string()); };
   };
   auto name = [](const json::object& item) {
-    const json::string& setting = item.at("setting").as_string();
-    return std::string(setting.empty() ? item.at("variable").as_string() : setting);
+    const json::value& setting = item.at("setting");  // null: a variable that is none
+    return std::string((setting.is_null() ? item.at("variable") : setting).as_string());
   };
   out.list(items, {{"SETTING", name},
                    {"VALUE", text("value")},

@@ -152,6 +152,7 @@ struct Handle {
     co_return co_await write_out(self, STDOUT_FILENO, std::move(out.bytes));
   }
   Task<void> operator()(StderrBytes out) {
+    if (self->spec.meter) self->spec.meter->end();  // they share a terminal, not a line
     co_return co_await write_out(self, STDERR_FILENO, std::move(out.bytes));
   }
   Task<void> operator()(Started started) {
@@ -163,6 +164,7 @@ struct Handle {
     co_return ok;
   }
   Task<void> operator()(Gap gap) {
+    if (self->spec.meter) self->spec.meter->end();
     co_return co_await write_out(
         self, STDERR_FILENO,
         str("\r\nglovebox: ", gap.to - gap.from, " bytes of output are lost here\r\n"));

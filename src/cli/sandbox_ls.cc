@@ -14,26 +14,19 @@ static std::string resource(const json::object& record, std::string_view name) {
   return resources && resources->is_object() ? text_of(resources->get_object(), name) : "";
 }
 
-// A record says what was asked for; where that was nothing it is what the engine gives then.
-static std::string default_image(EngineClient& engine, const json::array& records) {
-  for (const json::value& record : records)
-    if (text_of(record.as_object(), "image").empty()) {
-      auto images = engine.request("GET", "/images");
-      return images ? text_of(*images, "default") : "";
-    }
-  return "";
+// A record says what was asked for. Where that was nothing it is the default of then, which need
+// not be that of now.
+static std::string image_of(const json::object& record) {
+  std::string image = text_of(record, "image");
+  return image.empty() ? "(default)" : image;
 }
 
-static std::vector<Column> columns(const std::string& usual_image) {
+static std::vector<Column> columns() {
   std::int64_t now = system_clock().unix_ms();
   return {{"ID", [](auto& r) { return text_of(r, r.contains("id") ? "id" : "sandbox_id"); }},
           {"NAME", [](auto& r) { return text_of(r, "name"); }},
           {"STATE", [](auto& r) { return text_of(r, "status"); }},
-          {"IMAGE",
-           [usual_image](auto& r) {
-             std::string image = text_of(r, "image");
-             return image.empty() ? usual_image : image;
-           }},
+          {"IMAGE", image_of},
           {"CPUS", [](auto& r) { return resource(r, "cpus"); }},
           {"MEMORY",
            [](auto& r) {
@@ -50,7 +43,7 @@ static Result<int> run(Context& context, Args& args, Output& out) {
   TRY_DO(args.done());
   TRY(engine, EngineClient::open(context));
   TRY(records, args.flag("--all") ? engine->list_all() : engine->list_live(), "list");
-  out.list(records, columns(out.json() ? "" : default_image(*engine, records)));
+  out.list(records, columns());
   return 0;
 }
 

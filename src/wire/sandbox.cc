@@ -328,7 +328,7 @@ std::string encode_created(const SandboxRecord& record) {
 std::string encode_claimed_with_file_systems(const SandboxRecord& record) {
   json::object out = record_json(record, "sandbox_id");
   out["claim_configuration_applied"] = true;
-  return json::serialize(out);
+  return to_json(out);
 }
 
 static std::string list_text(json::array list, const std::string& next,

@@ -160,6 +160,8 @@ TEST(Record, IntegersAreWrittenAsIntegersAndNothingIsNull) {
   EXPECT_NE(json.find("\"cpus\":1.0,\"memory_mb\":1024,"), std::string::npos) << json;
   EXPECT_NE(json.find("\"allow_unauthenticated_access\":false"), std::string::npos) << json;
   EXPECT_EQ(json.find("null"), std::string::npos) << json;
+  for (const auto& text : {encode_created(record), encode_claimed_with_file_systems(record)})
+    EXPECT_NE(text.find("\"cpus\":1.0,"), std::string::npos) << text;
 }
 
 TEST(Record, ComesBackAsItWent) {
