@@ -36,7 +36,7 @@ struct Folder {
   bool real;  // a mount goes over it, so it may be no link
 };
 constexpr Folder kFolders[] = {
-    {"proc", 0555, true},  {"sys", 0555, true},  {"dev", 0755, true},        {"etc", 0755, true},
+    {"proc", 0555, true},  {"sys", 0555, true},  {"dev", 0755, true},       {"etc", 0755, true},
     {"tmp", 01777, false}, {"run", 0755, false}, {"workspace", 0777, false}};
 
 Result<void> finish(int tree) {
