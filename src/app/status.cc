@@ -142,7 +142,7 @@ Result<int> status(cli::Context& context, cli::Args& args, cli::Output& out) {
   if (boxes) shown["sandboxes"] = summary.empty() ? "none" : summary;
   if (brain && !brain->empty()) {
     shown["model"] = cli::text_at(json::value(*brain), "/model/about");
-    shown["turns"] = cli::text_of(*brain, "sessions_running");
+    shown["sessions"] = cli::text_of(*brain, "sessions_running") + " running";
   }
   out.object(shown);
   out.text("\n");

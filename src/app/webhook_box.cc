@@ -51,8 +51,9 @@ Result<std::string> part_url(const std::string& state, std::string_view name) {
                                         "--mode=webhook-sandbox, or glovebox up --detach")};
   for (const PartStatus& part : endpoints->parts)
     if (part.name == name && !part.url.empty()) return part.url;
-  return Error{Code::unavailable,
-               str("the ", name, " does not run: glovebox down, and run this again")};
+  return Error{Code::unavailable, str("the ", name,
+                                      " does not run: glovebox down, and then glovebox orchestrate "
+                                      "--mode=webhook-sandbox")};
 }
 
 // By name, so it is known before there is a box, and stays when the box is made anew.
@@ -297,9 +298,7 @@ json::object summary(const Place& place, const json::object& box) {
   return out;
 }
 
-Result<int> launch(cli::Context context, cli::Output& out) {
-  // What is started now asks the queue when it is told to.
-  context.env["GLOVEBOX_ORCHESTRATOR_MODE"] = "webhook-sandbox";
+Result<int> launch(cli::Context& context, cli::Output& out) {
   TRY_DO(ensure_started(context, out));
   TRY(place, find_place(context));
   out.note(str("glovebox: webhooks go to ", place.url));
@@ -363,6 +362,8 @@ Result<int> webhook_box(cli::Context& context, cli::Args& args, cli::Output& out
   TRY_DO(args.done());
   if (args.option("--listen"))
     return cli::usage_error("--listen: its address is the ingress's (ingress.listen)");
+  // What is started now asks the queue when it is told to, and what is looked at was started so.
+  context.env["GLOVEBOX_ORCHESTRATOR_MODE"] = "webhook-sandbox";
   if (action.empty()) return launch(context, out);
   if (action == "status") return status(context, out);
   if (action == "logs") return logs(context, out);
