@@ -171,16 +171,26 @@ class Bench:
             return 300 / (time.perf_counter() - start)
 
     def measure_long(self):
-        """A session of 20,000 events beside one that has just begun: an update, which is four events, and a turn without tools, by the
-        brain's clock."""
-        self.fake.script("case:long", lambda asked: stream(text("noted")))
+        """A session of 20,000 events, of calls with results of a kilobyte, beside one that has just begun: an update, which is four events,
+        and a turn without tools, by the brain's clock. What the long one asks the model is as long as its context may be."""
+        line = {"command": "head -c 1000 /dev/zero | tr '\\0' x"}
+        self.fake.script("case:long", lambda asked: stream(tool("bash", line)) if asked.turn < 2200 else stream(text("noted")))
+        self.fake.script("case:new", lambda asked: stream(text("noted")))
         connection = Connection(self.brain.url, self.brain.key)
+        tasks = f"/proc/{self.gb.pid('brain')}/task"
 
-        def begin():
+        def begin(case):
             session = self.brain.session(self.agent, self.place)["id"]
-            self.brain.say(session, "case:long")
-            self.brain.settled(session)
+            self.brain.say(session, case)
+            self.brain.settled(session, 600)
             return session
+
+        def spent():
+            total = 0
+            for task in os.listdir(tasks):
+                with contextlib.suppress(OSError), open(f"{tasks}/{task}/schedstat") as file:
+                    total += int(file.read().split()[0])
+            return total / 1e9
 
         def update(session):
             request = connection.request("POST", f"/v1/sessions/{session}", {"title": f"title {time.time()}"})
@@ -194,13 +204,16 @@ class Bench:
             events = self.brain.get(f"/v1/sessions/{session}/events?order=desc&limit=20").expect(200).json["data"]
             return when(events[0]) - when(next(event for event in events if event["id"] == said))
 
+        def work(session):
+            before = spent()
+            turn(session)
+            return spent() - before
+
+        long = begin("case:long")
+        fresh = begin("case:new")
+        length = len(self.brain.events(long))
         with connection:
-            long = begin()
-            for _ in range(5000):
-                update(long)
-            fresh = begin()
-            length = len(self.brain.events(long))
-            for name, act in (("a turn", turn), ("an update", update)):
+            for name, act in (("an update", update), ("a turn", turn), ("the brain's processor time of a turn", work)):
                 self.rows.append(compare(f"{name} of a session of {length} events", lambda: act(long), lambda: act(fresh), ARGS.rounds, "a new one"))
 
     def measure_streams(self):
