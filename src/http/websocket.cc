@@ -22,6 +22,7 @@ constexpr Millis kPingEvery{30'000};
 constexpr Millis kHandshakeLimit{15'000};
 constexpr Millis kCloseLimit{3'000};
 constexpr Millis kWriteLimit{60'000};
+constexpr Millis kFirstSign{1'000};
 
 // Without permessage-deflate: compression of mixed-trust data leaks it, and its windows cost
 // memory.
@@ -71,6 +72,8 @@ struct Socket : std::enable_shared_from_this<Socket> {
   bool heard = false;        // anything since the last ping
   bool close_started = false;
   bool patient = false;
+  bool greeted = true;  // the other side has been heard, or was given time enough
+  net::Event sign;      // of it
 
   Socket(asio::any_io_executor executor, std::shared_ptr<net::Stream> plain, std::string early)
       : stream(StreamAdapter(std::move(executor), std::move(plain), std::move(early))) {
@@ -96,6 +99,7 @@ void read_ahead(SocketPtr socket) {
       socket->incoming, [socket, taken = std::move(taken)](beast::error_code error, std::size_t n) {
         socket->has_message = !error;
         socket->heard = true;
+        socket->sign.notify();
         taken(error, n);
       });
 }
@@ -113,7 +117,28 @@ Task<WebSocket::Message> read_message(SocketPtr socket) {
   co_return message;
 }
 
+void ping(const SocketPtr& socket) {
+  if (!socket->pinging.running && socket->stream.is_open())
+    socket->stream.async_ping({}, socket->pinging.start(socket));
+}
+
+// Libraries tell their program that the socket is open and lose what came in one piece with the
+// answer to the handshake, before it could say who listens. So who has accepted speaks once the
+// other side was heard; a ping asks for that.
+Task<void> greet(SocketPtr socket) {
+  if (socket->greeted) co_return ok;
+  ping(socket);
+  net::Deadline deadline(kFirstSign);
+  while (!socket->greeted && !socket->heard && deadline.left() > 0ms) {
+    auto waited = co_await socket->sign.wait(deadline.left());
+    if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
+  }
+  socket->greeted = true;
+  co_return ok;
+}
+
 Task<void> write_message(SocketPtr socket, WebSocket::Kind kind, std::string data) {
+  CO_TRY_DO(co_await greet(socket));
   CO_TRY_DO(co_await socket->writing.wait(socket->patient ? net::kForever : kWriteLimit));
   if (socket->close_started) co_return Error{Code::gone, "the WebSocket is closed"};
   if (socket->writing.error) co_return ws_error(socket->writing.error);
@@ -127,6 +152,7 @@ Task<void> write_message(SocketPtr socket, WebSocket::Kind kind, std::string dat
 }
 
 Task<void> close_socket(SocketPtr socket, int code, std::string reason) {
+  CO_TRY_DO(co_await greet(socket));
   if (std::exchange(socket->close_started, true)) co_return ok;
   if (!socket->stream.is_open()) co_return ok;
   // What was sent may still wait to be read: a patient side lets the reader get to the end of it.
@@ -149,8 +175,7 @@ Task<void> keep_alive(SocketPtr socket) {
       co_return ok;
     }
     socket->heard = deaf;
-    if (!socket->pinging.running && socket->stream.is_open())
-      socket->stream.async_ping({}, socket->pinging.start(socket));
+    ping(socket);
   }
 }
 
@@ -158,8 +183,10 @@ class BeastWebSocket final : public WebSocket {
  public:
   explicit BeastWebSocket(SocketPtr socket)
       : socket_(std::move(socket)), tasks_(socket_->stream.get_executor()) {
-    socket_->stream.control_callback(
-        [socket = socket_.get()](ws::frame_type, beast::string_view) { socket->heard = true; });
+    socket_->stream.control_callback([socket = socket_.get()](ws::frame_type, beast::string_view) {
+      socket->heard = true;
+      socket->sign.notify();
+    });
     tasks_.spawn("websocket.keep_alive", keep_alive(socket_));
     read_ahead(socket_);
   }
@@ -218,6 +245,7 @@ Task<std::unique_ptr<WebSocket>> accept_websocket(std::shared_ptr<net::Stream> s
                                               beast::error_code error) { ended(error); });
   CO_TRY_DO(co_await socket->shaking.wait(kHandshakeLimit));
   if (socket->shaking.error) co_return ws_error(socket->shaking.error);
+  socket->greeted = false;
   co_return std::make_unique<BeastWebSocket>(std::move(socket));
 }
 

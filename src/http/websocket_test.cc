@@ -74,6 +74,16 @@ TEST(WebSocket, UpgradesAndEchoesByHand) {
   EXPECT_THAT(frames, testing::EndsWith("\x88\x02\x03\xe8"));
 }
 
+// What comes in one piece with the answer to the handshake some libraries lose.
+TEST(WebSocket, WhoAcceptsAsksForASignBeforeItSpeaks) {
+  TestServer test(routes());
+  std::string handshake = kHandshake;
+  handshake.replace(handshake.find("/echo"), 5, "/greeting");
+  EXPECT_THAT(body(test.say(handshake + "\r\n")), testing::StartsWith(std::string("\x89\x00\x81\x03"
+                                                                                  "bye",
+                                                                                  7)));
+}
+
 TEST(WebSocket, WhatIsNoHandshakeGets426) {
   TestServer test(routes());
   for (std::string request :
