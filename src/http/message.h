@@ -61,7 +61,7 @@ class WebSocket {
   virtual Task<void> close(int code, std::string reason) = 0;
   // From now on the other side may stop reading for as long as it likes (a pager, a process that
   // does not take its stdin): silence and slow writes are no reason to close. That it is dead is
-  // left to TCP, which the pings keep asking.
+  // left to TCP, which is told to keep asking.
   virtual void be_patient() {}
 };
 

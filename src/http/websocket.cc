@@ -1,5 +1,9 @@
 #include "http/websocket.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <boost/asio/this_coro.hpp>
 #include <boost/beast/core/buffers_to_string.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -22,7 +26,7 @@ constexpr Millis kPingEvery{30'000};
 constexpr Millis kHandshakeLimit{15'000};
 constexpr Millis kCloseLimit{3'000};
 constexpr Millis kWriteLimit{60'000};
-constexpr Millis kFirstSign{1'000};
+constexpr Millis kFirstWord{50};
 
 // Without permessage-deflate: compression of mixed-trust data leaks it, and its windows cost
 // memory.
@@ -72,7 +76,8 @@ struct Socket : std::enable_shared_from_this<Socket> {
   bool heard = false;        // anything since the last ping
   bool close_started = false;
   bool patient = false;
-  bool greeted = true;  // the other side has been heard, or was given time enough
+  bool pings = true;
+  bool greeted = true;  // the other side was heard, or had time enough
   net::Event sign;      // of it
 
   Socket(asio::any_io_executor executor, std::shared_ptr<net::Stream> plain, std::string early)
@@ -117,18 +122,12 @@ Task<WebSocket::Message> read_message(SocketPtr socket) {
   co_return message;
 }
 
-void ping(const SocketPtr& socket) {
-  if (!socket->pinging.running && socket->stream.is_open())
-    socket->stream.async_ping({}, socket->pinging.start(socket));
-}
-
 // Libraries tell their program that the socket is open and lose what came in one piece with the
-// answer to the handshake, before it could say who listens. So who has accepted speaks once the
-// other side was heard; a ping asks for that.
+// answer to the handshake, before it could say who listens. So who has accepted waits a moment with
+// its first word, or until the other side was heard. (A ping would ask for that, but the tunnels of
+// a library we serve answer one with a frame that is not masked.)
 Task<void> greet(SocketPtr socket) {
-  if (socket->greeted) co_return ok;
-  ping(socket);
-  net::Deadline deadline(kFirstSign);
+  net::Deadline deadline(kFirstWord);
   while (!socket->greeted && !socket->heard && deadline.left() > 0ms) {
     auto waited = co_await socket->sign.wait(deadline.left());
     if (!waited && waited.error().code == Code::cancelled) co_return std::move(waited.error());
@@ -165,17 +164,29 @@ Task<void> close_socket(SocketPtr socket, int code, std::string reason) {
   co_return ok;
 }
 
+// TCP asks whether the other side's machine is there, and no program has to answer. False: this is
+// no socket of TCP's own.
+bool keep_asking(int socket) {
+  const int on = 1, idle = 30, between = 10, times = 3;
+  return ::setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on) == 0 &&
+         ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle) == 0 &&
+         ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &between, sizeof between) == 0 &&
+         ::setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &times, sizeof times) == 0;
+}
+
 // Silent for a whole interval after a ping: gone without a word.
 Task<void> keep_alive(SocketPtr socket) {
   for (bool pinged = false;; pinged = true) {
     CO_TRY_DO(co_await net::sleep(kPingEvery));
+    if (!socket->pings) co_return ok;
     bool deaf = socket->has_message;  // while nobody takes the message nothing can be heard
     if (pinged && !socket->heard && !deaf && !socket->patient) {
       socket->stream.next_layer().stream().close();
       co_return ok;
     }
     socket->heard = deaf;
-    ping(socket);
+    if (!socket->pinging.running && socket->stream.is_open())
+      socket->stream.async_ping({}, socket->pinging.start(socket));
   }
 }
 
@@ -203,6 +214,7 @@ class BeastWebSocket final : public WebSocket {
     ws::stream_base::timeout none{ws::stream_base::none(), ws::stream_base::none(), false};
     socket_->stream.set_option(none);  // Beast's own limit is on closing too
     socket_->stream.next_layer().set_write_limit(net::kForever);
+    if (keep_asking(socket_->stream.next_layer().stream().socket())) socket_->pings = false;
   }
 
  private:
