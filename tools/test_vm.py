@@ -143,6 +143,9 @@ def main():
     for program, package in NEEDS.items():
         if not shutil.which(program):
             sys.exit(f"no program {program}: apt-get install {package}")
+    unknown = [name for name in args.tests if not os.path.exists(os.path.join(ROOT, "tests", "functional", f"test_{name}.py"))]
+    if unknown:
+        sys.exit(f"no test {', '.join(unknown)}: names are those of tests/functional/test_NAME.py")
     if os.geteuid() != 0:
         sys.exit("needs root: a Debian's files belong to many users")
     os.makedirs(PLACE, exist_ok=True)
